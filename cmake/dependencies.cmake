@@ -1,0 +1,13 @@
+# Every library that the project uses, as an imported target; all of them are Debian 12 packages (scripts/install-deps).
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(fmt REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+pkg_check_modules(LIBUV REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(LIBIDN2 REQUIRED IMPORTED_TARGET libidn2)
+pkg_check_modules(LIBSYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(LIBESMTP REQUIRED IMPORTED_TARGET libesmtp-1.0)
+pkg_check_modules(LIBCURL REQUIRED IMPORTED_TARGET libcurl)
+find_package(tomlplusplus REQUIRED)

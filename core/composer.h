@@ -1,0 +1,53 @@
+// The port through which a mail is made: implemented by mail/compose, called before a first send is queued
+// and, for a resend, inside the store's transaction. Pure: no clock, no randomness, no I/O; the same request
+// gives the same bytes.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "core/address.h"
+#include "core/id.h"
+#include "core/result.h"
+#include "core/secret.h"
+#include "core/time.h"
+
+namespace mailotp::core {
+
+struct ComposeRequest {
+  std::string app;            // whose templates and sender
+  std::string template_name;  // "otp"
+  std::string locale;         // "de-AT"; falls back: de, the default
+  Address recipient;
+  Id message;        // Message-ID and boundary derive from it
+  Id challenge;      // nil for a mail without a code
+  WallTime at;       // Date
+  Millis life{0};    // until the code ends, for "valid for N minutes"
+  Secret code;       // empty for a mail without a code
+  Secret variables;  // JSON object: the app's `data`; "" is {}
+  Secret binding;    // JSON object of the binding that the template may show; "" is {}
+  std::string purpose;
+};
+
+struct ComposedMail {
+  Secret content;                // RFC 5322 bytes: CRLF only, exactly one Date, From, To, Message-ID
+  std::string message_id;        // with angle brackets
+  std::string template_version;  // hash of the sources that made it: 16 hex digits
+  std::string locale;            // the one that was used
+};
+
+enum class ComposeFault { template_unknown, template_failed };
+struct ComposeError {
+  ComposeFault fault = ComposeFault::template_failed;
+  std::string detail;  // names the variable or the template; never a value
+  std::string field;   // dotted path in the request, as "data.name"; may be empty
+};
+
+class Composer {
+ public:
+  virtual ~Composer() = default;
+  [[nodiscard]] virtual tl::expected<ComposedMail, ComposeError> compose(
+      const ComposeRequest& request) const = 0;
+};
+
+}  // namespace mailotp::core

@@ -1,0 +1,153 @@
+// The configuration as one typed value: every key of /etc/mailotpd/mailotpd.toml. Units live in types;
+// defaults are here and nowhere else. daemon/config_file.cpp reads the file; what it returns satisfies every
+// range below.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/address.h"
+#include "core/code.h"
+#include "core/delivery.h"
+#include "core/outbox.h"
+#include "core/time.h"
+
+namespace mailotp::core {
+
+enum class Mode : std::uint8_t { production, development };
+enum class LogFormat : std::uint8_t { automatic, text, json, journal };
+enum class Verp : std::uint8_t { recipient, message, off };
+enum class ResendMode : std::uint8_t { same, fresh };  // "same" | "new"
+enum class ForeignMail : std::uint8_t { leave, move };
+enum class VerdictWeight : std::uint8_t { hard, soft, alarm, none };
+
+// "3/15m": at most `max` in any `period`.
+struct Rate {
+  std::int64_t max = 0;
+  Seconds period{0};
+  bool operator==(const Rate&) const = default;
+};
+
+struct DaemonConfig {
+  Mode mode = Mode::production;
+  std::string state_dir = "/var/lib/mailotpd";
+  std::string api_socket = "/run/mailotpd/api.sock";
+  std::string admin_socket = "/run/mailotpd/admin.sock";
+  std::uint32_t api_mode = 0660;
+  std::uint32_t admin_mode = 0660;
+  std::string api_group;
+  std::string admin_group;
+  std::string metrics_socket;
+  std::string key_file = "/etc/mailotpd/otp.key";
+  std::string templates = "/etc/mailotpd/templates";
+  LogFormat log = LogFormat::automatic;
+};
+
+struct MailConfig {
+  NamedAddress from;
+  Address bounce_address;
+  std::string hostname;
+  Verp verp = Verp::recipient;
+  std::vector<std::string> dsn{"failure", "delay"};
+  std::string locale = "en";
+};
+
+struct RelayConfig {
+  std::string name;
+  RelayKind kind = RelayKind::smtp;
+  std::string directory;  // capture only
+  std::string host;
+  std::uint16_t port = 587;
+  TlsMode tls = TlsMode::starttls;
+  std::string server_name;  // empty: host
+  std::string ca_file;
+  AuthMode auth = AuthMode::automatic;
+  std::string username;
+  std::string password_file;
+  int max_connections = 8;  // 1 to 256
+  int priority = 10;
+  std::optional<Rate> rate;
+  std::optional<Rate> quota;
+};
+
+struct BouncesConfig {
+  std::string host;
+  std::uint16_t port = 993;
+  TlsMode tls = TlsMode::implicit;
+  std::string server_name;
+  std::string ca_file;
+  AuthMode auth = AuthMode::login;
+  std::string username;
+  std::string password_file;
+  std::string mailbox = "INBOX";
+  std::string processed = "Processed";
+  std::string unrecognised = "Unrecognised";
+  ForeignMail foreign = ForeignMail::leave;
+};
+
+struct PurposeConfig {
+  std::string template_name = "otp";
+  Seconds ttl{600};  // 30 s to 24 h
+  CodeSpec code;
+  double entropy_floor = k_default_entropy_floor;  // bits; key `entropy_floor`
+  int max_attempts = 5;                            // 1 to 20
+  int max_sends = 5;                               // 1 to 20
+  Seconds cooldown{30};                            // 0 to 1 h
+  ResendMode resend = ResendMode::same;
+  Seconds usable_minimum{60};  // less than ttl
+};
+
+struct LimitsConfig {
+  std::vector<Rate> recipient_sends{{3, Seconds{900}}, {5, Seconds{3600}}};
+  std::vector<Rate> recipient_failures{{20, Seconds{86400}}};
+  bool fold_plus = true;
+  std::vector<std::string> fold_dots_domains{"gmail.com", "googlemail.com"};
+  std::vector<Rate> client_sends{{30, Seconds{3600}}};
+  std::vector<Rate> app_sends;
+  std::vector<Rate> global_sends;
+};
+
+struct BrakeConfig {
+  int ratio = 20;
+  int floor = 200;
+  Seconds period{600};
+};
+
+struct AppConfig {
+  std::string name;
+  std::vector<std::string> users;
+  std::vector<std::uint32_t> uids;
+  std::vector<std::string> groups;
+  std::string socket;
+  std::optional<LimitsConfig> limits;
+  std::string templates;
+  std::vector<std::string> purposes;  // empty: all
+  std::optional<NamedAddress> from;
+  std::string domain;
+};
+
+struct RetentionConfig {
+  Seconds challenges{86400};
+  Seconds messages{30 * 86400};
+  Seconds events{90 * 86400};
+  Seconds bounces{30 * 86400};
+};
+
+struct Config {
+  DaemonConfig daemon;
+  MailConfig mail;
+  std::vector<RelayConfig> relays;
+  std::optional<BouncesConfig> bounces;
+  std::map<std::string, PurposeConfig> purposes;  // `login` is always there
+  LimitsConfig limits;
+  DeliveryPolicy delivery;
+  BrakeConfig brake;
+  std::map<std::string, VerdictWeight> verdict;
+  std::vector<AppConfig> apps;
+  RetentionConfig retention;
+};
+
+}  // namespace mailotp::core

@@ -1,0 +1,317 @@
+// The Store port: whole operations, not rows. A store runs a batch of commands as one durable transaction:
+// when commit() returns, what its outcomes say survives power loss. It is called by one thread and has none
+// of its own; daemon/store_thread.h makes its completions asynchronous and gathers the batches (group
+// commit).
+//
+// Ids, times and codes come in with the commands. A command decides first and writes last, so a refusal has
+// written nothing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/address.h"
+#include "core/challenge.h"
+#include "core/code.h"
+#include "core/composer.h"
+#include "core/config.h"
+#include "core/delivery.h"
+#include "core/id.h"
+#include "core/outbox.h"
+#include "core/result.h"
+#include "core/secret.h"
+#include "core/time.h"
+
+namespace mailotp::core {
+
+// Who caused a change; goes into the event log.
+enum class ActorKind : std::uint8_t { app = 0, operator_ = 1, daemon = 2 };
+struct Actor {
+  ActorKind kind = ActorKind::daemon;
+  std::uint32_t uid = 0;
+};
+
+// ---- What is shown
+
+struct MessageView {
+  Id id;
+  std::optional<Id> challenge;
+  std::string app;
+  MessageKind kind = MessageKind::otp;
+  std::string recipient;  // mailbox
+  MessageState state = MessageState::queued;
+  bool current = true;  // of its challenge
+  std::uint32_t attempts = 0;
+  std::uint32_t uncertain = 0;
+  std::optional<WallTime> next_attempt_at;  // when it is deferred or uncertain
+  WallTime created_at;
+  WallTime not_after;
+  std::string relay;
+  std::optional<Reply> reply;
+  std::optional<Verdict> verdict;
+  std::string message_id;
+  std::string template_name;
+  std::string template_version;
+  std::string locale;
+  std::uint64_t revision = 0;
+  std::string metadata;  // JSON text or empty
+};
+
+struct ChallengeView {
+  Id id;
+  std::string app;
+  std::string recipient;  // mailbox
+  std::string purpose;
+  ChallengeState state = ChallengeState::started;
+  WallTime created_at;
+  WallTime expires_at;
+  int attempts_left = 0;
+  int sends_left = 0;
+  std::optional<WallTime> resend_at;  // while another send is possible
+  std::uint64_t revision = 0;
+  std::string metadata;                // JSON text or empty
+  std::optional<MessageView> message;  // the current one
+};
+
+struct EventView {
+  std::int64_t seq = 0;  // commit order
+  WallTime at;
+  std::string type;  // "challenge.created", "message.relayed", …
+  std::string app;
+  std::optional<Id> challenge;
+  std::optional<Id> message;
+  Actor actor;
+  std::string detail;  // JSON text or empty: stage, reply, relay, reason; never a code or a body
+};
+
+// ---- Refusals: ordinary values, not errors
+
+enum class RefusalKind : std::uint8_t {
+  not_found,
+  challenge_closed,
+  message_closed,
+  resend_cooldown,  // retry_after is set
+  sends_exhausted,
+  template_unknown,  // detail, field
+  template_failed,   // detail, field
+  rate_limited,
+  overloaded,  // too many open messages
+};
+struct Limit {
+  std::string name;
+  std::int64_t max = 0;
+  Seconds period{0};
+  WallTime reset_at;
+};
+struct Refusal {
+  RefusalKind kind = RefusalKind::not_found;
+  std::string detail;
+  std::string field;
+  std::optional<Millis> retry_after;
+  std::optional<Limit> limit;  // on every 429
+};
+
+// ---- Commands
+
+struct ChallengeTerms {
+  Seconds ttl{600};
+  int max_attempts = 5;
+  int max_sends = 5;
+  Seconds cooldown{30};
+  Seconds usable_minimum{60};
+  ResendMode resend = ResendMode::same;
+  CodeSpec code;
+};
+
+// A first send, composed before its command is queued. (A resend is composed in the transaction, from what
+// the challenge keeps sealed; with ResendMode::fresh its code is made there, from the store's injected
+// RandomSource.)
+struct NewMessage {
+  Id id;
+  ComposedMail mail;
+};
+
+struct CreateChallenge {
+  WallTime at;
+  Id id;
+  std::string app;
+  std::string purpose;
+  Address recipient;
+  ChallengeTerms terms;
+  Secret code;
+  std::string template_name;
+  std::string locale;
+  Secret variables;                   // JSON object text or empty
+  Secret binding;                     // canonical JSON object text, or empty
+  std::string metadata;               // JSON text or empty
+  std::optional<NewMessage> message;  // absent: send:false
+  // The short form: when an open challenge of (app, purpose, recipient) exists, this is a send of that one
+  // instead; one with less than usable_minimum left is canceled and replaced. A resend takes the id of
+  // `message`.
+  enum class Reuse : std::uint8_t { never, open_one } reuse = Reuse::never;
+  Actor actor;
+};
+
+struct SendChallenge {
+  WallTime at;
+  std::string app;
+  Id id;
+  Id message;  // id of the message to be made, in the store's transaction, through the Composer
+  Actor actor;
+};
+
+struct CheckCode {
+  WallTime at;
+  std::string app;
+  // Either the id, or (short form) the newest challenge of purpose and recipient.
+  std::optional<Id> id;
+  std::string purpose;
+  std::optional<Address> recipient;
+  Secret typed;    // as typed
+  Secret binding;  // canonical JSON object text, or empty
+  Actor actor;
+};
+
+struct CancelChallenge {
+  WallTime at;
+  std::string app;
+  Id id;
+  Actor actor;
+};
+
+struct SettleFact {  // JobDotNext, JobRelayed, JobRefused, JobNotSent, JobUncertain
+  WallTime at;
+  Fact fact;
+};
+
+struct SettleLost {  // the agent that held it is gone
+  WallTime at;
+  AttemptKey key;
+  bool dot_possible = true;
+};
+
+// Time has passed: expires challenges and messages, makes deferred and uncertain messages due; at most
+// `limit` rows each.
+struct Sweep {
+  WallTime at;
+  int limit = 200;
+};
+
+using Command =
+    std::variant<CreateChallenge, SendChallenge, CheckCode, CancelChallenge, SettleFact, SettleLost, Sweep>;
+
+// ---- Outcomes, one a command
+
+enum class Disposition : std::uint8_t { created, resent, sent, canceled };
+struct ChallengeAnswer {
+  Disposition disposition = Disposition::created;
+  ChallengeView challenge;
+};
+enum class CheckResult : std::uint8_t {
+  valid,
+  invalid,
+  exhausted,
+  expired,
+  already_used,
+  canceled,
+  binding_mismatch
+};
+[[nodiscard]] std::string_view to_string(CheckResult result);
+struct CheckAnswer {
+  CheckResult result = CheckResult::invalid;
+  int attempts_left = 0;
+  std::optional<ChallengeState> state;  // absent: the short form found no challenge
+  std::string metadata;
+};
+struct Done {};
+
+// An Error is the store's (io, no_space, busy, corrupt): the command has not happened.
+using Answer = std::variant<Done, ChallengeAnswer, CheckAnswer, Refusal>;
+using Outcome = Result<Answer>;
+
+// Something that a long-poll may wait for has changed.
+struct Change {
+  std::optional<Id> challenge;
+  std::optional<Id> message;
+};
+
+// How many jobs may be handed out in this commit, and to which relay.
+struct ClaimBudget {
+  int jobs = 0;
+  std::string relay;
+};
+
+struct Committed {
+  std::vector<Outcome> outcomes;  // as many as commands, in their order
+  std::vector<Change> changes;
+  std::vector<Job> jobs;             // claimed in this transaction, earliest not_after first
+  std::optional<WallTime> next_due;  // when a Sweep will have something to do
+  bool more_queued = false;          // queued messages are left that the budget did not cover
+};
+
+struct Recovered {
+  std::uint64_t orphans = 0;  // messages found in `sending`
+  std::uint64_t held = 0;     // … of which held as poison
+  std::optional<WallTime> next_due;
+  bool more_queued = false;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  // Once, before anything else: settles every message found in `sending`.
+  [[nodiscard]] virtual Result<Recovered> recover(WallTime now) = 0;
+  // One durable transaction for all of the batch and the claims. On an error of the store nothing of a
+  // command that reports it has happened and no job is handed out.
+  [[nodiscard]] virtual Committed commit(std::span<Command> batch, const ClaimBudget& budget,
+                                         WallTime now) = 0;
+  // Work for an idle moment: a passive checkpoint of the log.
+  [[nodiscard]] virtual Result<> rest() = 0;
+};
+
+// ---- Reading, on a connection of its own; sees what is committed.
+
+struct Page {
+  int limit = 50;      // 1 to 500
+  std::string cursor;  // opaque; empty: from the newest
+};
+struct OutboxFilter {
+  std::optional<MessageState> state;
+  std::string recipient;  // mailbox, any spelling; empty: all
+  std::string app;
+  std::string relay;
+};
+template <class T>
+struct PageOf {
+  std::vector<T> items;
+  std::optional<std::string> next_cursor;
+};
+struct OutboxDetail {
+  MessageView message;
+  std::vector<EventView> events;  // oldest first
+};
+struct Stats {
+  std::map<std::string, std::int64_t> messages;        // by state, now
+  std::map<std::string, std::int64_t> oldest_seconds;  // by open state, only where there is one
+  std::int64_t accepted_total = 0;                     // survives purge
+  std::map<std::string, std::int64_t> ended_total;     // by end state; survives purge
+  std::map<std::string, std::int64_t> challenges;      // by state, now
+};
+
+// `app` empty: any (operators). Another app's id is not_found.
+class StoreReader {
+ public:
+  virtual ~StoreReader() = default;
+  [[nodiscard]] virtual Result<ChallengeView> challenge(const std::string& app, const Id& id) = 0;
+  [[nodiscard]] virtual Result<MessageView> message(const std::string& app, const Id& id) = 0;
+  [[nodiscard]] virtual Result<PageOf<MessageView>> outbox(const OutboxFilter& filter, const Page& page) = 0;
+  [[nodiscard]] virtual Result<OutboxDetail> outbox_item(const Id& id) = 0;
+  [[nodiscard]] virtual Result<Stats> stats(WallTime now) = 0;
+};
+
+}  // namespace mailotp::core
