@@ -39,8 +39,8 @@ inline constexpr int k_stages = 13;
   return s < Stage::mail;
 }
 
-// An SMTP reply. `text` is what the relay said, without the codes, printable (outside bytes escaped), at most
-// 500 bytes.
+// An SMTP reply; code 0 in a message's row: no reply, `text` says what was seen instead. `text` is what the
+// relay said, without the codes, printable (outside bytes escaped), at most 500 bytes.
 struct Reply {
   int code = 0;        // 200-599
   std::string status;  // enhanced status code (RFC 3463) "5.1.1", or empty

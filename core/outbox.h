@@ -67,6 +67,9 @@ struct Verdict {
   bool operator==(const Verdict&) const = default;
 };
 
+// due_at of a message for which nothing more is planned.
+inline constexpr WallTime k_never{Millis{INT64_MAX / 2}};
+
 // What the machine decides on; the store keeps more beside it.
 struct MessageRow {
   MessageState state = MessageState::queued;

@@ -1,0 +1,82 @@
+// The words for stored and travelling numbers.
+#include <array>
+
+#include "core/delivery.h"
+#include "core/outbox.h"
+#include "core/store.h"
+
+namespace mailotp::core {
+
+namespace {
+
+constexpr std::array<std::string_view, k_stages> k_stage_names{
+    "local", "dns",  "connect", "tls",  "greeting", "ehlo", "starttls",
+    "auth",  "mail", "rcpt",    "data", "body",     "dot"};
+constexpr std::array<std::string_view, k_message_states> k_message_state_names{
+    "queued",  "sending", "deferred", "uncertain",  "held",     "relayed",   "delivered",
+    "bounced", "failed",  "expired",  "superseded", "canceled", "suppressed"};
+
+}  // namespace
+
+std::string_view to_string(Stage stage) {
+  return k_stage_names[static_cast<std::size_t>(stage)];
+}
+
+std::string_view to_string(MessageState state) {
+  return k_message_state_names[static_cast<std::size_t>(state)];
+}
+
+Result<MessageState> parse_message_state(std::string_view name) {
+  for (std::size_t i = 0; i < k_message_state_names.size(); ++i) {
+    if (name == k_message_state_names[i]) return static_cast<MessageState>(i);
+  }
+  return fail(Errc::invalid, "no such message state");
+}
+
+std::string_view to_string(VerdictKind kind) {
+  switch (kind) {
+    case VerdictKind::undeliverable:
+      return "undeliverable";
+    case VerdictKind::delayed:
+      return "delayed";
+    case VerdictKind::refused:
+      return "refused";
+    case VerdictKind::unsent:
+      return "unsent";
+  }
+  return "";
+}
+
+std::string_view to_string(VerdictSource source) {
+  switch (source) {
+    case VerdictSource::smtp:
+      return "smtp";
+    case VerdictSource::dsn:
+      return "dsn";
+    case VerdictSource::policy:
+      return "policy";
+  }
+  return "";
+}
+
+std::string_view to_string(CheckResult result) {
+  switch (result) {
+    case CheckResult::valid:
+      return "valid";
+    case CheckResult::invalid:
+      return "invalid";
+    case CheckResult::exhausted:
+      return "exhausted";
+    case CheckResult::expired:
+      return "expired";
+    case CheckResult::already_used:
+      return "already_used";
+    case CheckResult::canceled:
+      return "canceled";
+    case CheckResult::binding_mismatch:
+      return "binding_mismatch";
+  }
+  return "";
+}
+
+}  // namespace mailotp::core

@@ -1,0 +1,38 @@
+// The delivery policy: what a fact about one attempt means for the message. Pure; the only place that decides
+// it (FAULTS: policy). core/outbox.cpp asks it, nobody else.
+#pragma once
+
+#include <optional>
+
+#include "core/outbox.h"
+
+namespace mailotp::core {
+
+inline constexpr Millis k_uncertain_pause{2000};      // before the one repeat of an uncertain message
+inline constexpr Millis k_last_attempt_margin{5000};  // no retry is planned later than not_after less this
+inline constexpr std::uint32_t k_poison_starts = 3;   // found in `sending` at so many starts in a row: held
+
+// What a final reply about the message asks for.
+enum class ReplyMeaning : std::uint8_t {
+  retry,     // transient: the retry schedule
+  greylist,  // transient, and the same relay must come again after a pause of its own
+  session,   // says nothing about the message: the relay's or the connection's trouble
+  fail,      // permanent for this message
+};
+[[nodiscard]] ReplyMeaning meaning_of(Stage stage, const Reply& reply);
+
+// The pause before the next attempt after `attempt` claims, jitter applied.
+[[nodiscard]] Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempt, RandomSource& jitter);
+// Greylisting: the hint in the text plus two seconds, else the schedule. No jitter: too early costs a whole
+// attempt.
+[[nodiscard]] Millis greylist_pause(const DeliveryPolicy& policy, std::uint32_t attempts, const Reply& reply);
+// A number of seconds or minutes that the text asks to wait ("try again in 5 seconds", "wait 2 minutes"); at
+// most an hour.
+[[nodiscard]] std::optional<Millis> greylist_hint(std::string_view text);
+
+// The verdict that a permanent refusal gives.
+[[nodiscard]] Verdict refusal_verdict(Stage stage, const Reply& reply, WallTime now);
+// The verdict of a message whose time ended before a relay took it.
+[[nodiscard]] Verdict expiry_verdict(const MessageRow& row, WallTime now);
+
+}  // namespace mailotp::core

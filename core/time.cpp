@@ -1,0 +1,97 @@
+#include "core/time.h"
+
+#include <array>
+#include <charconv>
+
+#include <fmt/format.h>
+
+namespace mailotp::core {
+
+namespace {
+
+using std::chrono::days;
+using std::chrono::floor;
+using std::chrono::hh_mm_ss;
+using std::chrono::sys_days;
+using std::chrono::weekday;
+using std::chrono::year_month_day;
+
+// `width` digits at `at`, or -1.
+int digits_at(std::string_view text, std::size_t at, std::size_t width) {
+  if (at + width > text.size()) return -1;
+  int value = 0;
+  for (std::size_t i = at; i < at + width; ++i) {
+    if (text[i] < '0' || text[i] > '9') return -1;
+    value = value * 10 + (text[i] - '0');
+  }
+  return value;
+}
+
+}  // namespace
+
+std::string format_rfc3339(WallTime t) {
+  const sys_days day = floor<days>(t);
+  const year_month_day date{day};
+  const hh_mm_ss<Millis> clock{t - day};
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count(),
+                     clock.subseconds().count());
+}
+
+std::string format_rfc5322(WallTime t) {
+  static constexpr std::array k_days{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+  static constexpr std::array k_months{"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const sys_days day = floor<days>(t);
+  const year_month_day date{day};
+  const hh_mm_ss<Millis> clock{t - day};
+  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} +0000", k_days[weekday{day}.c_encoding()],
+                     static_cast<unsigned>(date.day()), k_months[static_cast<unsigned>(date.month()) - 1],
+                     static_cast<int>(date.year()), clock.hours().count(), clock.minutes().count(),
+                     clock.seconds().count());
+}
+
+Result<WallTime> parse_rfc3339(std::string_view text) {
+  const auto bad = [] { return fail(Errc::malformed, "not an RFC 3339 time such as 2026-11-20T12:00:00Z"); };
+  const int year = digits_at(text, 0, 4), month = digits_at(text, 5, 2), day = digits_at(text, 8, 2);
+  const int hour = digits_at(text, 11, 2), minute = digits_at(text, 14, 2), second = digits_at(text, 17, 2);
+  if (year < 0 || month < 0 || day < 0 || hour < 0 || minute < 0 || second < 0 || text.size() < 20)
+    return bad();
+  if (text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != 't') || text[13] != ':' ||
+      text[16] != ':')
+    return bad();
+  const year_month_day date{std::chrono::year{year}, std::chrono::month{static_cast<unsigned>(month)},
+                            std::chrono::day{static_cast<unsigned>(day)}};
+  // A leap second (60) is taken as the first instant of the next minute.
+  if (!date.ok() || hour > 23 || minute > 59 || second > 60) return bad();
+
+  std::size_t at = 19;
+  int millis = 0;
+  if (text[at] == '.') {
+    const std::size_t first = ++at;
+    int scale = 100;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') {
+      millis += (text[at] - '0') * scale;
+      scale /= 10;
+      ++at;
+    }
+    if (at == first) return bad();
+  }
+  std::chrono::minutes offset{0};
+  if (at < text.size() && (text[at] == 'Z' || text[at] == 'z')) {
+    ++at;
+  } else if (at < text.size() && (text[at] == '+' || text[at] == '-')) {
+    const int oh = digits_at(text, at + 1, 2), om = digits_at(text, at + 4, 2);
+    if (oh < 0 || om < 0 || oh > 23 || om > 59 || text[at + 3] != ':') return bad();
+    offset = std::chrono::minutes{(text[at] == '-' ? -1 : 1) * (oh * 60 + om)};
+    at += 6;
+  } else {
+    return bad();
+  }
+  if (at != text.size()) return bad();
+  return WallTime{sys_days{date}} + std::chrono::hours{hour} + std::chrono::minutes{minute} +
+         Seconds{second} + Millis{millis} - offset;
+}
+
+}  // namespace mailotp::core
