@@ -1,0 +1,61 @@
+// The keys that this version reads and does not act on. A key leaves this file in the commit that puts it
+// into force.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "daemon/config/config_sections.h"
+
+namespace mailotp::daemon {
+namespace {
+
+bool is_below(std::string_view path, std::string_view table) {
+  return path.size() > table.size() && path.starts_with(table) && path[table.size()] == '.';
+}
+
+// Limits that the file sets to what they are without it need no warning.
+void add_limits(const core::LimitsConfig& limits, std::vector<std::string>& out) {
+  const core::LimitsConfig usual;
+  const auto add = [&out](bool differs, std::string_view key) {
+    if (differs) out.push_back(fmt::format("limits.{}", key));
+  };
+  add(limits.recipient_sends != usual.recipient_sends, "recipient_sends");
+  add(limits.recipient_failures != usual.recipient_failures, "recipient_failures");
+  add(limits.fold_plus != usual.fold_plus, "fold_plus");
+  add(limits.fold_dots_domains != usual.fold_dots_domains, "fold_dots_domains");
+  add(limits.client_sends != usual.client_sends, "client_sends");
+  add(limits.app_sends != usual.app_sends, "app_sends");
+  add(limits.global_sends != usual.global_sends, "global_sends");
+}
+
+void add_relays(const std::vector<core::RelayConfig>& relays, std::vector<std::string>& out) {
+  const auto first = std::min_element(relays.begin(), relays.end(),
+                                      [](const auto& a, const auto& b) { return a.priority < b.priority; });
+  for (auto it = relays.begin(); it != relays.end(); ++it) {
+    const std::string path = "relay." + it->name;
+    // Of several relays the first of the best priority carries everything.
+    if (it != first) out.push_back(path);
+    if (it->rate) out.push_back(path + ".rate");
+    if (it->quota) out.push_back(path + ".quota");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> keys_not_in_force(const core::Config& config, const Findings& findings) {
+  std::vector<std::string> out;
+  for (const auto& [path, place] : findings.seen()) {
+    if (is_below(path, "brake") || is_below(path, "verdict") || is_below(path, "retention"))
+      out.push_back(path);
+  }
+  if (config.bounces) out.emplace_back("bounces");
+  if (!config.apps.empty()) out.emplace_back("app");
+  if (!config.daemon.metrics_socket.empty()) out.emplace_back("daemon.metrics_socket");
+  if (findings.is_set("mail.verp") && config.mail.verp != core::Verp::off) out.emplace_back("mail.verp");
+  add_limits(config.limits, out);
+  add_relays(config.relays, out);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace mailotp::daemon
