@@ -1,0 +1,178 @@
+#include "daemon/state/store_thread.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/check.h"
+#include "daemon/state/clock.h"
+
+namespace mailotp::daemon {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::size_t k_waiting_commands = 20'000;  // more than that is answered 503
+constexpr std::size_t k_batch = 256;                // commands in one transaction
+constexpr core::Millis k_idle_before_checkpoint{20};
+constexpr core::Millis k_pause_after_failure{1000};
+constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
+
+}  // namespace
+
+StoreThread::StoreThread(uv_loop_t* loop, std::unique_ptr<core::Store> store, Observer& observer, core::Log& log)
+    : log_(log),
+      observer_(observer),
+      commands_(k_waiting_commands),
+      deliveries_(k_waiting_commands),
+      wakeup_(loop, [this] { deliver(); }),
+      store_(std::move(store)) {}
+
+StoreThread::~StoreThread() {
+  commands_.close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void StoreThread::start(const core::Recovered& recovered) {
+  next_due_ = recovered.next_due;
+  more_queued_ = recovered.more_queued;
+  thread_ = std::thread([this] {
+    try {
+      run();
+    } catch (const std::exception& e) {
+      log_.write(core::LogLevel::error, fmt::format("event=store_thread_failed what=\"{}\"", e.what()));
+      std::abort();
+    }
+  });
+  (void)pthread_setname_np(thread_.native_handle(), "store");  // for people only
+}
+
+bool StoreThread::submit(core::Command command, Completion done) {
+  Item item;
+  item.command.push_back(std::move(command));
+  item.done = std::move(done);
+  return commands_.try_push(item);
+}
+
+void StoreThread::settle(core::Command command, int credits) {
+  Item item;
+  item.command.push_back(std::move(command));
+  item.credits = credits;
+  commands_.push(std::move(item));
+}
+
+void StoreThread::grant(std::string relay, int credits) {
+  Item item;
+  item.credits = credits;
+  item.relay = std::move(relay);
+  commands_.push(std::move(item));
+}
+
+void StoreThread::revoke() {
+  Item item;
+  item.revoke = true;
+  commands_.push(std::move(item));
+}
+
+void StoreThread::stop(std::function<void()> stopped) {
+  stopped_ = std::move(stopped);
+  commands_.close();
+}
+
+steady_clock::time_point StoreThread::next_wake(bool idle) const {
+  core::Millis wait = k_longest_wait;
+  if (!idle) wait = k_idle_before_checkpoint;
+  if (next_due_) wait = std::min(wait, std::max(*next_due_ - wall_now(), core::Millis{0}));
+  return steady_clock::now() + wait;
+}
+
+void StoreThread::run() {
+  while (!commands_.closed_and_empty()) {
+    const bool claim_now = more_queued_ && budget_.jobs > 0;
+    std::deque<Item> items = claim_now ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
+    const bool due = next_due_ && wall_now() >= *next_due_;  // a sweep asks the store what is still due
+    if (!items.empty() || due || claim_now) {
+      commit(items, due);
+      rested_ = false;
+    } else if (!rested_) {
+      if (const auto rest = store_->rest(); !rest)
+        log_.write(core::LogLevel::warning, fmt::format("event=checkpoint_failed what=\"{}\"", rest.error().what));
+      rested_ = true;
+    }
+  }
+  store_.reset();
+  Delivery last;
+  last.stopped = true;
+  deliveries_.push(std::move(last));
+  wakeup_.send();
+}
+
+void StoreThread::commit(std::deque<Item>& items, bool sweep) {
+  Delivery delivery;
+  std::vector<core::Command> batch = std::exchange(unsettled_, {});
+  delivery.completions.resize(batch.size());
+  batch.reserve(batch.size() + items.size() + 1);
+  for (Item& item : items) {
+    if (item.revoke) budget_.jobs = 0;
+    if (!item.relay.empty()) budget_.relay = std::move(item.relay);
+    budget_.jobs += item.credits;
+    for (core::Command& command : item.command) {
+      batch.push_back(std::move(command));
+      delivery.completions.push_back(std::move(item.done));
+    }
+  }
+  const core::WallTime now = wall_now();
+  if (sweep) {
+    batch.emplace_back(core::Sweep{.at = now});
+    delivery.completions.emplace_back();
+  }
+  const bool nothing = batch.empty() && !(more_queued_ && budget_.jobs > 0);
+  if (nothing) return;
+  delivery.committed = store_->commit(batch, budget_, now);
+  CHECK(delivery.committed.outcomes.size() == delivery.completions.size());
+  budget_.jobs -= static_cast<int>(delivery.committed.jobs.size());
+  next_due_ = delivery.committed.next_due;
+  more_queued_ = delivery.committed.more_queued;
+  keep_unsettled(batch, delivery.committed.outcomes, now);
+  deliveries_.push(std::move(delivery));
+  wakeup_.send();
+}
+
+// A fact that could not be written is still true: it is tried again, a second later, until the store takes it.
+void StoreThread::keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
+                                 core::WallTime now) {
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (outcomes[i]) continue;
+    if (std::holds_alternative<core::SettleFact>(batch[i]) || std::holds_alternative<core::SettleLost>(batch[i]))
+      unsettled_.push_back(std::move(batch[i]));
+    next_due_ = now + k_pause_after_failure;
+    more_queued_ = false;
+  }
+}
+
+void StoreThread::deliver() {
+  for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
+    core::Result<> health;
+    for (const core::Outcome& outcome : delivery.committed.outcomes) {
+      if (!outcome) health = tl::unexpected(outcome.error());
+    }
+    if (health.has_value() != health_.has_value()) {
+      health_ = health;
+      observer_.on_store_health(health_);
+    }
+    // Jobs leave before the answers are written: the mail is on its way while the app still reads.
+    if (!delivery.committed.jobs.empty()) observer_.on_jobs(std::move(delivery.committed.jobs));
+    for (std::size_t i = 0; i < delivery.completions.size(); ++i) {
+      if (delivery.completions[i]) delivery.completions[i](std::move(delivery.committed.outcomes[i]));
+    }
+    if (!delivery.committed.changes.empty()) observer_.on_changes(delivery.committed.changes);
+    if (delivery.stopped && stopped_) std::exchange(stopped_, nullptr)();
+  }
+}
+
+}  // namespace mailotp::daemon

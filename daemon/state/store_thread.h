@@ -1,0 +1,95 @@
+// The store's thread: gathers commands into batches (group commit), runs each batch as one durable transaction and brings the
+// answers back to the loop. It is also the clock of the store: sweeps when something is due and checkpoints in idle moments.
+//
+//   loop: submit(command, done) ──mailbox──► store thread: commit(batch) ──mailbox + wake-up──► loop: done(outcome)
+//
+// Everything but the commit itself happens on the loop thread: callbacks are made, called and destroyed there.
+#pragma once
+
+#include <uv.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/log.h"
+#include "core/store.h"
+#include "daemon/loop/handles.h"
+#include "daemon/loop/mailbox.h"
+
+namespace mailotp::daemon {
+
+class StoreThread {
+ public:
+  using Completion = std::function<void(core::Outcome)>;
+
+  // What a commit brought besides its outcomes. Loop thread.
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    virtual void on_changes(const std::vector<core::Change>& changes) = 0;
+    virtual void on_jobs(std::vector<core::Job> jobs) = 0;
+    // The store could not commit, or can again.
+    virtual void on_store_health(const core::Result<>& health) = 0;
+  };
+
+  StoreThread(uv_loop_t* loop, std::unique_ptr<core::Store> store, Observer& observer, core::Log& log);
+  ~StoreThread();
+  StoreThread(const StoreThread&) = delete;
+  StoreThread& operator=(const StoreThread&) = delete;
+
+  void start(const core::Recovered& recovered);
+  // New work: false when too much waits already (answer 503 `overloaded`) or the thread is stopping.
+  [[nodiscard]] bool submit(core::Command command, Completion done);
+  // Facts of jobs and what else must not be refused. `credits`: so many more jobs may be claimed for `relay`.
+  void settle(core::Command command, int credits);
+  // So many (more) jobs may be handed out.
+  void grant(std::string relay, int credits);
+  // Takes back all credits: the agent is gone.
+  void revoke();
+
+  // Commits what was submitted, closes the store, then calls `stopped` on the loop.
+  void stop(std::function<void()> stopped);
+
+ private:
+  struct Item {
+    std::vector<core::Command> command;  // none or one: not every message carries one
+    Completion done;
+    int credits = 0;
+    std::string relay;
+    bool revoke = false;
+  };
+  struct Delivery {
+    std::vector<Completion> completions;
+    core::Committed committed;
+    bool stopped = false;
+  };
+
+  void run();
+  void commit(std::deque<Item>& items, bool sweep);
+  void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes, core::WallTime now);
+  void deliver();
+  [[nodiscard]] std::chrono::steady_clock::time_point next_wake(bool idle) const;
+
+  core::Log& log_;
+  Observer& observer_;
+  Mailbox<Item> commands_;
+  Mailbox<Delivery> deliveries_;
+  Wakeup wakeup_;
+  std::function<void()> stopped_;
+  core::Result<> health_;  // loop thread
+
+  // Store thread only.
+  std::unique_ptr<core::Store> store_;
+  core::ClaimBudget budget_;
+  std::vector<core::Command> unsettled_;
+  std::optional<core::WallTime> next_due_;
+  bool more_queued_ = false;
+  bool rested_ = true;
+
+  std::thread thread_;
+};
+
+}  // namespace mailotp::daemon
