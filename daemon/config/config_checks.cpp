@@ -118,12 +118,6 @@ void check_apps(const core::Config& config, Findings& findings) {
       check_unique(app.uids, uids, app.name, path + ".uids", findings);
       check_unique(app.groups, groups, app.name, path + ".groups", findings);
     }
-    for (const std::string& purpose : app.purposes) {
-      if (!config.purposes.contains(purpose)) {
-        findings.refuse(path + ".purposes",
-                        fmt::format("purpose \"{}\" has no table: write [purpose.{}]", purpose, purpose));
-      }
-    }
   }
 }
 

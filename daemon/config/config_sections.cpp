@@ -100,8 +100,7 @@ core::Result<> dsn_condition(std::string_view text) {
 core::MailConfig read_mail(const Node* table, Findings& findings) {
   core::MailConfig out;
   TableReader in(table, "mail", findings);
-  std::optional<core::NamedAddress> from;
-  in.sender("from", from);
+  in.sender("from", out.from);
   in.address("bounce_address", out.bounce_address);
   in.text("hostname", out.hostname, host_name);
   in.choice("verp", out.verp, k_verps);
@@ -111,7 +110,6 @@ core::MailConfig read_mail(const Node* table, Findings& findings) {
   in.require("bounce_address", R"("bounces@example.org")");
   in.require("hostname", R"("otp.example.org")");
   in.finish();
-  if (from) out.from = std::move(*from);
   return out;
 }
 
@@ -263,7 +261,7 @@ core::AppConfig read_app(const Node& table, std::size_t index, const core::Limit
     out.limits = read_limits(limits, path + ".limits", common, findings);
   in.text("templates", out.templates, absolute_path_or_empty);
   in.texts("purposes", out.purposes, plain_name);
-  in.sender("from", out.from);
+  in.optional_sender("from", out.from);
   in.text("domain", out.domain,
           [](std::string_view text) { return text.empty() ? core::Result<>{} : host_name(text); });
   in.require("name", R"("shop")");

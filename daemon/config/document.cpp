@@ -3,8 +3,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-
-#define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
 namespace mailotp::daemon {
@@ -14,7 +12,6 @@ namespace {
 constexpr int k_max_depth = 8;
 
 Place place_of(const toml::source_position& position) {
-  // A table that only its children name has no position of its own.
   return position ? Place{position.line, position.column} : Place{};
 }
 
@@ -23,8 +20,8 @@ Node to_node(const toml::node& from, int depth);
 void add_entries(const toml::table& from, int depth, Node& to) {
   for (const auto& [key, value] : from) {
     Entry entry{std::string(key.str()), place_of(key.source().begin), to_node(value, depth + 1)};
-    // A value on its own line stands behind its key; an implicit table stands where its name is.
-    if (entry.value.at < entry.key_at) entry.value.at = entry.key_at;
+    // A table that only its children name stands where they first name it.
+    if (!value.source().begin) entry.value.at = entry.key_at;
     to.entries.push_back(std::move(entry));
   }
 }
@@ -82,15 +79,16 @@ std::string_view with_article(NodeKind kind) {
 }
 
 core::Result<Node> parse_document(std::string_view text, std::string_view file_name) {
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const Place at = place_of(parsed.error().source().begin);
+  // The packaged library throws; nothing of it leaves this function.
+  try {
+    Node root = to_node(toml::parse(text), 0);
+    root.at = Place{};
+    return root;
+  } catch (const toml::parse_error& error) {
+    const Place at = place_of(error.source().begin);
     return core::fail(core::Errc::malformed, fmt::format("{}:{}:{}: not TOML: {}", file_name, at.line,
-                                                         at.column, parsed.error().description()));
+                                                         at.column, error.description()));
   }
-  Node root = to_node(parsed.table(), 0);
-  root.at = Place{};
-  return root;
 }
 
 }  // namespace mailotp::daemon

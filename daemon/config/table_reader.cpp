@@ -250,17 +250,25 @@ void TableReader::address(std::string_view key, core::Address& out) {
   out = std::move(*parsed);
 }
 
-void TableReader::sender(std::string_view key, std::optional<core::NamedAddress>& out) {
+std::optional<core::NamedAddress> TableReader::read_sender(const Node& node, std::string_view key) {
+  auto parsed = core::parse_named_address(node.text);
+  if (parsed) return std::move(*parsed);
+  refuse(node, key,
+         fmt::format("must be a mail address, such as \"Example <no-reply@example.org>\": {}",
+                     parsed.error().what));
+  return std::nullopt;
+}
+
+void TableReader::sender(std::string_view key, core::NamedAddress& out) {
   const Node* node = take_kind(key, NodeKind::text, "a mail address in quotes");
   if (node == nullptr) return;
-  if (node->text.empty()) return out.reset();
-  auto parsed = core::parse_named_address(node->text);
-  if (!parsed) {
-    return refuse(*node, key,
-                  fmt::format("must be a mail address, such as \"Example <no-reply@example.org>\": {}",
-                              parsed.error().what));
-  }
-  out = std::move(*parsed);
+  if (auto address = read_sender(*node, key)) out = std::move(*address);
+}
+
+void TableReader::optional_sender(std::string_view key, std::optional<core::NamedAddress>& out) {
+  const Node* node = take_kind(key, NodeKind::text, "a mail address in quotes");
+  if (node == nullptr) return;
+  out = node->text.empty() ? std::nullopt : read_sender(*node, key);
 }
 
 std::optional<std::size_t> TableReader::take_choice(std::string_view key,

@@ -61,8 +61,9 @@ class TableReader {
   void rates(std::string_view key, std::vector<core::Rate>& out);
   void file_mode(std::string_view key, std::uint32_t& out);
   void address(std::string_view key, core::Address& out);
+  void sender(std::string_view key, core::NamedAddress& out);
   // "" is none.
-  void sender(std::string_view key, std::optional<core::NamedAddress>& out);
+  void optional_sender(std::string_view key, std::optional<core::NamedAddress>& out);
   template <class E, std::size_t N>
   void choice(std::string_view key, E& out, const std::array<Choice<E>, N>& choices) {
     std::array<std::string_view, N> names{};
@@ -84,6 +85,7 @@ class TableReader {
   [[nodiscard]] std::optional<std::size_t> take_choice(std::string_view key,
                                                        std::span<const std::string_view> names);
   [[nodiscard]] std::optional<core::Rate> read_rate(const Node& node, std::string_view key);
+  [[nodiscard]] std::optional<core::NamedAddress> read_sender(const Node& node, std::string_view key);
   void refuse(const Node& node, std::string_view key, std::string_view what);
 
   const Node* table_;
