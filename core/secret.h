@@ -12,19 +12,21 @@ namespace mailotp::core {
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::string bytes) : bytes_(std::move(bytes)) {}
-  Secret(Secret&& other) noexcept : bytes_(std::move(other.bytes_)) { other.wipe(); }
+  explicit Secret(const std::string& bytes) : bytes_(bytes) {}
+  // Leaves nothing of it in `bytes`.
+  explicit Secret(std::string&& bytes) noexcept : bytes_(std::move(bytes)) { wipe(bytes); }
+  Secret(Secret&& other) noexcept : bytes_(std::move(other.bytes_)) { wipe(other.bytes_); }
   Secret& operator=(Secret&& other) noexcept {
     if (this != &other) {
-      wipe();
+      wipe(bytes_);
       bytes_ = std::move(other.bytes_);
-      other.wipe();
+      wipe(other.bytes_);
     }
     return *this;
   }
   Secret(const Secret&) = delete;
   Secret& operator=(const Secret&) = delete;
-  ~Secret() { wipe(); }
+  ~Secret() { wipe(bytes_); }
 
   [[nodiscard]] Secret clone() const { return Secret(bytes_); }
   [[nodiscard]] std::string_view reveal() const { return bytes_; }
@@ -34,10 +36,10 @@ class Secret {
  private:
   // Short strings live inside the object, so moving leaves their bytes behind: wipe what was moved from as
   // well.
-  void wipe() noexcept {
-    bytes_.resize(bytes_.capacity());
-    if (!bytes_.empty()) ::explicit_bzero(bytes_.data(), bytes_.size());
-    bytes_.clear();
+  static void wipe(std::string& bytes) noexcept {
+    bytes.resize(bytes.capacity());
+    if (!bytes.empty()) ::explicit_bzero(bytes.data(), bytes.size());
+    bytes.clear();
   }
 
   std::string bytes_;
