@@ -80,7 +80,7 @@ WallTime time_of(const Id& id) {
 
 Id IdSource::next(WallTime now) {
   const auto ms = static_cast<std::uint64_t>(to_unix_ms(now)) & 0xffffffffffffULL;
-  if (ms <= millisecond(last_)) {
+  if (!last_.is_nil() && ms <= millisecond(last_)) {
     if (!increment_random(last_)) put_millisecond(last_, millisecond(last_) + 1);
     return last_;
   }
