@@ -63,6 +63,12 @@ struct Local {
   std::size_t length;   // octets that it took in the input
 };
 
+tl::unexpected<Error> needs_smtputf8() {
+  return fail(Errc::invalid,
+              "the local part (before the @) has a non-ASCII character: mail to it needs SMTPUTF8, which is "
+              "not supported");
+}
+
 // Quoted-string of RFC 5321: qtextSMTP is printable without '"' and '\', a pair is '\' and a printable.
 Result<Local> read_quoted(std::string_view text) {
   std::string content;
@@ -72,7 +78,8 @@ Result<Local> read_quoted(std::string_view text) {
     if (c == '\\') {
       if (++i >= text.size()) break;
     }
-    if (static_cast<unsigned char>(text[i]) < 0x20 || static_cast<unsigned char>(text[i]) > 0x7e) break;
+    if (static_cast<unsigned char>(text[i]) >= 0x80) return needs_smtputf8();
+    if (is_control(text[i])) break;
     content += text[i];
   }
   return fail(Errc::invalid, "the quoted local part is not closed or has a character that is not allowed");
@@ -126,8 +133,7 @@ bool is_ipv4(std::string_view s) {
   return parts == 4;
 }
 
-// RFC 4291 section 2.2 without a zone: eight groups, or fewer with one "::", the last two may be an IPv4
-// address.
+// RFC 5321 section 4.1.3: eight groups, or at most six with one "::"; the last two may be an IPv4 address.
 bool is_ipv6(std::string_view s) {
   const std::size_t gap = s.find("::");
   if (gap != std::string_view::npos && s.find("::", gap + 1) != std::string_view::npos) return false;
@@ -149,7 +155,7 @@ bool is_ipv6(std::string_view s) {
   };
   if (gap == std::string_view::npos) return count_groups(s, true) == 8;
   const int before = count_groups(s.substr(0, gap), false), after = count_groups(s.substr(gap + 2), true);
-  return before >= 0 && after >= 0 && before + after <= 7;
+  return before >= 0 && after >= 0 && before + after <= 6;
 }
 
 Result<std::string> parse_literal(std::string_view domain) {
@@ -215,11 +221,7 @@ Result<Address> parse_address(std::string_view text) {
     at = text.find('@');
     if (at == std::string_view::npos) return fail(Errc::invalid, "the address has no @");
     address.local = std::string(text.substr(0, at));
-    if (!is_ascii(address.local)) {
-      return fail(Errc::invalid,
-                  "the local part (before the @) has a non-ASCII character: mail to it needs SMTPUTF8, which "
-                  "is not supported");
-    }
+    if (!is_ascii(address.local)) return needs_smtputf8();
     if (!is_dot_string(address.local))
       return fail(
           Errc::invalid,
