@@ -12,9 +12,8 @@ MessageStep unchanged(const MessageRow& row, MessageRefusal refusal) {
   return {row, false, refusal, false};
 }
 
-MessageRefusal refusal_in(MessageState state) {
-  return is_open(state) ? MessageRefusal::not_now : MessageRefusal::closed;
-}
+// A fault that is not charged waits as after a first try, however many there were before.
+constexpr std::uint32_t k_uncharged = 1;
 
 // A change that a waiting app should see.
 MessageStep shown(MessageRow row) {
@@ -23,15 +22,11 @@ MessageStep shown(MessageRow row) {
 }
 
 MessageStep ended(MessageRow row, MessageState to) {
+  const bool had_content = !is_over(row);
   row.state = to;
   row.due_at = k_never;
   ++row.revision;
-  return {std::move(row), true, MessageRefusal::none, true};
-}
-
-MessageStep expire(MessageRow row, WallTime now) {
-  row.verdict = expiry_verdict(row, now);
-  return ended(std::move(row), MessageState::expired);
+  return {std::move(row), true, MessageRefusal::none, had_content};
 }
 
 MessageStep queue(MessageRow row) {
@@ -42,10 +37,23 @@ MessageStep queue(MessageRow row) {
 
 // Nothing more is tried and nothing is known: it stays `uncertain`, which is the truth, and its body goes.
 MessageStep rest_uncertain(MessageRow row) {
-  row.state = MessageState::uncertain;
-  row.due_at = k_never;
-  ++row.revision;
-  return {std::move(row), true, MessageRefusal::none, true};
+  return ended(std::move(row), MessageState::uncertain);
+}
+
+bool a_copy_may_have_left(const MessageRow& row) {
+  return row.state == MessageState::uncertain || row.uncertain > 0;
+}
+
+// Ends a message that is in nobody's hands. Where an earlier copy may have left, that it "ended without
+// sending" would be a lie, and a bounce of that copy would find the message closed.
+MessageStep end_unsent(MessageRow row, MessageState to) {
+  if (a_copy_may_have_left(row)) return rest_uncertain(std::move(row));
+  return ended(std::move(row), to);
+}
+
+MessageStep expire(MessageRow row, WallTime now) {
+  if (!a_copy_may_have_left(row)) row.verdict = expiry_verdict(row, now);
+  return end_unsent(std::move(row), MessageState::expired);
 }
 
 MessageStep defer(MessageRow row, Millis pause, WallTime now) {
@@ -63,21 +71,34 @@ MessageStep defer(MessageRow row, Millis pause, WallTime now) {
   return shown(std::move(row));
 }
 
-// The dot may have reached the relay. One repeat of the same bytes with the same Message-ID; a second
-// uncertainty ends it.
+MessageStep hold(MessageRow row) {
+  row.state = MessageState::held;
+  row.due_at = row.not_after;
+  return shown(std::move(row));
+}
+
+// A repeat is planned no later than any other attempt; where that moment has passed, none is.
+MessageStep uncertain_until(MessageRow row, WallTime repeat_at, WallTime now) {
+  const WallTime last = row.not_after - k_last_attempt_margin;
+  row.state = MessageState::uncertain;
+  row.due_at = now < last ? std::min(repeat_at, last) : row.not_after;
+  return shown(std::move(row));
+}
+
+// The dot may have reached the relay. One repeat of the same bytes with the same Message-ID; after a second
+// uncertainty only the operator can ask for another, until not_after.
 MessageStep become_uncertain(MessageRow row, const DeliveryPolicy& policy, WallTime now) {
   ++row.uncertain;
   ++row.attempts;
   row.orphaned = 0;
-  if (policy.uncertain == OnUncertain::hold) {
-    row.state = MessageState::held;
+  if (now >= row.not_after) return rest_uncertain(std::move(row));
+  if (policy.uncertain == OnUncertain::hold) return hold(std::move(row));
+  if (row.uncertain > 1) {
+    row.state = MessageState::uncertain;
     row.due_at = row.not_after;
     return shown(std::move(row));
   }
-  if (now >= row.not_after) return rest_uncertain(std::move(row));
-  row.state = MessageState::uncertain;
-  row.due_at = row.uncertain > 1 ? row.not_after : std::min(now + k_uncertain_pause, row.not_after);
-  return shown(std::move(row));
+  return uncertain_until(std::move(row), now + k_uncertain_pause, now);
 }
 
 struct Machine {
@@ -90,16 +111,22 @@ struct Machine {
     return row.state == MessageState::sending && key.attempt == row.attempt;
   }
   [[nodiscard]] MessageStep stale() const { return unchanged(row, MessageRefusal::stale); }
-  [[nodiscard]] MessageStep not_here() const { return unchanged(row, refusal_in(row.state)); }
-  [[nodiscard]] bool waiting() const {
-    return row.state == MessageState::queued || row.state == MessageState::deferred ||
-           row.state == MessageState::held;
+  [[nodiscard]] MessageStep not_here() const {
+    return unchanged(row, is_over(row) ? MessageRefusal::closed : MessageRefusal::not_now);
+  }
+  // In nobody's hands, and its body is there.
+  [[nodiscard]] bool waiting() const { return !is_over(row) && row.state != MessageState::sending; }
+  // A copy of it has left, or may have: a DSN can be about it.
+  [[nodiscard]] bool may_have_left() const {
+    return row.state == MessageState::relayed || row.state == MessageState::uncertain ||
+           (waiting() && row.uncertain > 0);
   }
 
   // What is in the agent's hands cannot be called back for certain; but it gets no further attempt.
   [[nodiscard]] MessageStep no_further_attempt() const {
+    if (row.not_after <= now) return unchanged(row, MessageRefusal::none);
     MessageRow next = row;
-    next.not_after = std::min(row.not_after, now);
+    next.not_after = now;
     return {next, true, MessageRefusal::none, false};
   }
 
@@ -123,6 +150,7 @@ struct Machine {
     MessageRow next = row;
     ++next.attempts;
     next.reply = fact.reply;
+    next.verdict.reset();
     return ended(next, MessageState::relayed);
   }
 
@@ -130,15 +158,23 @@ struct Machine {
     if (!in_force(fact.key)) return stale();
     MessageRow next = row;
     next.reply = fact.reply;
-    const ReplyMeaning meaning = meaning_of(fact.stage, fact.reply);
-    if (meaning != ReplyMeaning::session) ++next.attempts;
-    switch (meaning) {
-      case ReplyMeaning::retry:
+    // The dot was sent, and this is neither a yes nor a no to it: the relay may have the mail.
+    if (fact.stage == Stage::dot && !is_refusal(fact.reply)) return become_uncertain(next, policy, now);
+    switch (meaning_of(fact.stage, fact.reply)) {
       case ReplyMeaning::session:
-        return defer(next, retry_pause(policy, next.attempt, jitter), now);
-      case ReplyMeaning::greylist:
-        return defer(next, greylist_pause(policy, next.attempts, fact.reply), now);
+        return defer(next, retry_pause(policy, k_uncharged, jitter), now);
+      case ReplyMeaning::retry:
+        ++next.attempts;
+        return defer(next, retry_pause(policy, next.attempts, jitter), now);
+      case ReplyMeaning::greylist: {
+        ++next.attempts;
+        const Millis pause = greylist_pause(policy, next.attempts, fact.reply);
+        if (now + pause > row.not_after - k_last_attempt_margin)
+          next.verdict = greylisted_verdict(fact.reply, now);
+        return defer(next, pause, now);
+      }
       case ReplyMeaning::fail:
+        ++next.attempts;
         next.verdict = refusal_verdict(fact.stage, fact.reply, now);
         return ended(next, MessageState::failed);
     }
@@ -148,10 +184,12 @@ struct Machine {
   MessageStep operator()(const JobNotSent& fact) const {
     if (!in_force(fact.key)) return stale();
     MessageRow next = row;
-    if (!is_session_stage(fact.stage)) ++next.attempts;
     next.reply =
         fact.reply ? *fact.reply : Reply{0, "", std::string(to_string(fact.stage)) + ": " + fact.reason};
-    return defer(next, retry_pause(policy, next.attempt, jitter), now);
+    const bool session = is_session_stage(fact.stage) ||
+                         (fact.reply && meaning_of(fact.stage, *fact.reply) == ReplyMeaning::session);
+    if (!session) ++next.attempts;
+    return defer(next, retry_pause(policy, session ? k_uncharged : next.attempts, jitter), now);
   }
 
   MessageStep operator()(const JobUncertain& fact) const {
@@ -166,7 +204,7 @@ struct Machine {
     MessageRow next = row;
     next.reply = Reply{0, "", "the sending process ended"};
     if (lost.dot_possible) return become_uncertain(next, policy, now);
-    return defer(next, retry_pause(policy, 1, jitter), now);
+    return defer(next, retry_pause(policy, k_uncharged, jitter), now);
   }
 
   // After a crash of the daemon nothing is known of what the agent did: at once again, unless it comes back
@@ -175,16 +213,11 @@ struct Machine {
     if (row.state != MessageState::sending) return not_here();
     MessageRow next = row;
     ++next.orphaned;
+    ++next.uncertain;
     next.reply = Reply{0, "", "the daemon ended while it was being sent"};
-    if (next.orphaned >= k_poison_starts || policy.uncertain == OnUncertain::hold) {
-      next.state = MessageState::held;
-      next.due_at = next.not_after;
-      return shown(next);
-    }
     if (now >= next.not_after) return rest_uncertain(next);
-    next.state = MessageState::uncertain;
-    next.due_at = now;
-    return shown(next);
+    if (next.orphaned >= k_poison_starts || policy.uncertain == OnUncertain::hold) return hold(next);
+    return uncertain_until(next, now, now);
   }
 
   MessageStep operator()(const Due&) const {
@@ -196,9 +229,9 @@ struct Machine {
         if (late) return expire(row, now);
         return now >= row.due_at ? queue(row) : not_here();
       case MessageState::uncertain:
-        if (row.due_at == k_never) return not_here();
+        if (is_over(row)) return not_here();
         if (late) return rest_uncertain(row);
-        return now >= row.due_at && row.uncertain <= 1 ? queue(row) : not_here();
+        return now >= row.due_at ? queue(row) : not_here();
       case MessageState::held:
         return late ? expire(row, now) : not_here();
       case MessageState::sending:
@@ -216,27 +249,20 @@ struct Machine {
   }
 
   MessageStep operator()(const Supersede&) const {
-    if (waiting()) return ended(row, MessageState::superseded);
-    if (row.state == MessageState::uncertain) return rest_uncertain(row);
+    if (waiting()) return end_unsent(row, MessageState::superseded);
     if (row.state == MessageState::sending) return no_further_attempt();
     return not_here();
   }
 
   MessageStep operator()(const EndWithChallenge& end) const {
-    if (waiting()) return end.expired ? expire(row, now) : ended(row, MessageState::canceled);
-    if (row.state == MessageState::uncertain) return rest_uncertain(row);
+    if (waiting()) return end.expired ? expire(row, now) : end_unsent(row, MessageState::canceled);
     if (row.state == MessageState::sending) return no_further_attempt();
     return not_here();
   }
 
   MessageStep operator()(const Hold&) const {
-    if (row.state != MessageState::queued && row.state != MessageState::deferred &&
-        row.state != MessageState::uncertain)
-      return not_here();
-    MessageRow next = row;
-    next.state = MessageState::held;
-    next.due_at = row.not_after;
-    return shown(next);
+    if (!waiting() || row.state == MessageState::held) return not_here();
+    return hold(row);
   }
 
   MessageStep operator()(const Release&) const {
@@ -245,22 +271,21 @@ struct Machine {
   }
 
   MessageStep operator()(const Retry&) const {
-    if (row.state != MessageState::deferred && row.state != MessageState::uncertain &&
-        row.state != MessageState::held)
-      return not_here();
-    if (row.due_at == k_never) return unchanged(row, MessageRefusal::closed);  // its body is gone
+    if (!waiting() || row.state == MessageState::queued) return not_here();
     return now >= row.not_after ? expire(row, now) : released();
   }
 
   MessageStep operator()(const Cancel&) const { return (*this)(EndWithChallenge{.expired = false}); }
 
   MessageStep operator()(const SuccessDsn&) const {
-    if (row.state != MessageState::relayed && row.state != MessageState::uncertain) return not_here();
-    return ended(row, MessageState::delivered);
+    if (!may_have_left()) return not_here();
+    MessageRow next = row;
+    next.verdict.reset();
+    return ended(next, MessageState::delivered);
   }
 
   MessageStep operator()(const FailureDsn& dsn) const {
-    if (row.state != MessageState::relayed && row.state != MessageState::uncertain) return not_here();
+    if (!may_have_left()) return not_here();
     MessageRow next = row;
     next.verdict = dsn.verdict;
     return ended(next, MessageState::bounced);
@@ -277,7 +302,6 @@ struct Machine {
   [[nodiscard]] MessageStep released() const {
     MessageRow next = row;
     next.orphaned = 0;
-    next.uncertain = 0;
     MessageStep out = queue(next);
     ++out.row.revision;
     return out;

@@ -76,7 +76,7 @@ struct MessageRow {
   MessageKind kind = MessageKind::otp;
   std::uint32_t attempt = 0;    // fencing token: claims so far
   std::uint32_t attempts = 0;   // charged tries, shown to people; faults of a relay's session are not charged
-  std::uint32_t uncertain = 0;  // times it became uncertain
+  std::uint32_t uncertain = 0;  // times it became uncertain, each a possible duplicate; never reset
   std::uint32_t orphaned = 0;   // starts of the daemon in a row that found it in `sending`
   WallTime not_after;           // no attempt after this
   WallTime due_at;  // queued: not_after (the order of claims); deferred, uncertain: the next attempt;
@@ -87,6 +87,12 @@ struct MessageRow {
   std::optional<Verdict> verdict;
   bool operator==(const MessageRow&) const = default;
 };
+
+// Nothing more is planned and its body is gone: it has ended, or it stays `uncertain` for good because
+// nobody knows whether a copy arrived.
+[[nodiscard]] inline bool is_over(const MessageRow& row) {
+  return !is_open(row.state) || row.due_at == k_never;
+}
 
 // ---- Events
 struct Claim {

@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 
+#include "core/check.h"
+
 namespace mailotp::core {
 
 namespace {
@@ -37,7 +39,7 @@ struct StatusClass {
   std::string_view verdict_class;
 };
 
-// RFC 3463, RFC 5248 and RFC 7505 codes that say something definite. Everything under subject 7 is policy.
+// RFC 3463, RFC 5248 and RFC 7505 codes that say something definite. What else is under subject 7 is policy.
 constexpr std::array k_status_classes{
     StatusClass{"1.0", VerdictKind::undeliverable, "user-unknown"},
     StatusClass{"1.1", VerdictKind::undeliverable, "user-unknown"},
@@ -46,22 +48,32 @@ constexpr std::array k_status_classes{
     StatusClass{"1.6", VerdictKind::undeliverable, "user-unknown"},
     StatusClass{"1.7", VerdictKind::refused, "sender-rejected"},
     StatusClass{"1.8", VerdictKind::refused, "sender-rejected"},
-    StatusClass{"1.10", VerdictKind::undeliverable, "host-unknown"},
-    StatusClass{"2.0", VerdictKind::undeliverable, "mailbox-disabled"},
+    StatusClass{"1.10", VerdictKind::undeliverable, "host-not-accepting"},
+    StatusClass{"2.0", VerdictKind::undeliverable, "recipient-filtered"},
     StatusClass{"2.1", VerdictKind::undeliverable, "mailbox-disabled"},
     StatusClass{"2.2", VerdictKind::undeliverable, "mailbox-full"},
     StatusClass{"2.3", VerdictKind::refused, "content"},
+    StatusClass{"3.2", VerdictKind::undeliverable, "host-not-accepting"},
     StatusClass{"3.4", VerdictKind::refused, "content"},
     StatusClass{"4.4", VerdictKind::undeliverable, "host-unknown"},
     StatusClass{"4.7", VerdictKind::undeliverable, "expired"},
     StatusClass{"6.0", VerdictKind::refused, "content"},
+    StatusClass{"7.13", VerdictKind::undeliverable, "mailbox-disabled"},
+    StatusClass{"7.17", VerdictKind::undeliverable, "user-unknown"},
 };
+
+// The pause after the n-th try; the last one repeats.
+Millis step_of(const std::vector<Millis>& schedule, std::uint32_t tries) {
+  CHECK(!schedule.empty());
+  return schedule[std::min<std::size_t>(tries == 0 ? 0 : tries - 1, schedule.size() - 1)];
+}
 
 }  // namespace
 
 ReplyMeaning meaning_of(Stage stage, const Reply& reply) {
   // 421 closes the connection, 530 and 535 are about our authentication: none of them judges this message.
-  if (is_session_stage(stage) || reply.code == 421 || reply.code == 530 || reply.code == 535)
+  if (is_session_stage(stage) || !is_refusal(reply) || reply.code == 421 || reply.code == 530 ||
+      reply.code == 535)
     return ReplyMeaning::session;
   if (reply.code < 500) return is_greylisting(reply) ? ReplyMeaning::greylist : ReplyMeaning::retry;
   // "Too many recipients" once upon a time (RFC 5321 section 4.5.3.1.10), unless it says that the mailbox is
@@ -73,9 +85,8 @@ ReplyMeaning meaning_of(Stage stage, const Reply& reply) {
   return ReplyMeaning::fail;
 }
 
-Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempt, RandomSource& jitter) {
-  const std::size_t last = policy.retry.size() - 1;
-  const Millis base = policy.retry[std::min<std::size_t>(attempt == 0 ? 0 : attempt - 1, last)];
+Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempts, RandomSource& jitter) {
+  const Millis base = step_of(policy.retry, attempts);
   const auto spread = static_cast<std::uint32_t>(policy.jitter_percent);
   if (spread == 0) return base;
   const auto percent = 100 - spread + uniform_below(jitter, 2 * spread + 1);
@@ -108,8 +119,7 @@ std::optional<Millis> greylist_hint(std::string_view text) {
 
 Millis greylist_pause(const DeliveryPolicy& policy, std::uint32_t attempts, const Reply& reply) {
   if (const auto hint = greylist_hint(reply.text)) return *hint + Seconds{2};
-  const std::size_t last = policy.greylist.size() - 1;
-  return policy.greylist[std::min<std::size_t>(attempts == 0 ? 0 : attempts - 1, last)];
+  return step_of(policy.greylist, attempts);
 }
 
 Verdict refusal_verdict(Stage stage, const Reply& reply, WallTime now) {
@@ -127,6 +137,10 @@ Verdict refusal_verdict(Stage stage, const Reply& reply, WallTime now) {
   } else if (detail.starts_with("7.")) {
     verdict.kind = VerdictKind::refused;
     verdict.verdict_class = "policy";
+  } else if (reply.code == 552) {
+    // Too large (RFC 1870 section 6.1); a full mailbox says 5.2.2, and RCPT never comes here without it.
+    verdict.kind = VerdictKind::refused;
+    verdict.verdict_class = "content";
   } else if (stage == Stage::rcpt && (reply.code == 550 || reply.code == 551 || reply.code == 553)) {
     verdict.kind = VerdictKind::undeliverable;
     verdict.verdict_class = "user-unknown";
@@ -136,6 +150,17 @@ Verdict refusal_verdict(Stage stage, const Reply& reply, WallTime now) {
                             : stage == Stage::rcpt ? "policy"
                                                    : "content";
   }
+  return verdict;
+}
+
+Verdict greylisted_verdict(const Reply& reply, WallTime now) {
+  Verdict verdict;
+  verdict.kind = VerdictKind::delayed;
+  verdict.verdict_class = "greylisted";
+  verdict.status = reply.status;
+  verdict.detail = reply.text.substr(0, k_max_detail);
+  verdict.source = VerdictSource::smtp;
+  verdict.at = now;
   return verdict;
 }
 

@@ -19,10 +19,14 @@ enum class ReplyMeaning : std::uint8_t {
   session,   // says nothing about the message: the relay's or the connection's trouble
   fail,      // permanent for this message
 };
+// 4yz and 5yz refuse (RFC 5321 section 4.2.1); anything else is a muddle of that session.
+[[nodiscard]] constexpr bool is_refusal(const Reply& reply) {
+  return reply.code >= 400 && reply.code <= 599;
+}
 [[nodiscard]] ReplyMeaning meaning_of(Stage stage, const Reply& reply);
 
-// The pause before the next attempt after `attempt` claims, jitter applied.
-[[nodiscard]] Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempt, RandomSource& jitter);
+// The pause before the next attempt after `attempts` charged tries, jitter applied.
+[[nodiscard]] Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempts, RandomSource& jitter);
 // Greylisting: the hint in the text plus two seconds, else the schedule. No jitter: too early costs a whole
 // attempt.
 [[nodiscard]] Millis greylist_pause(const DeliveryPolicy& policy, std::uint32_t attempts, const Reply& reply);
@@ -32,6 +36,9 @@ enum class ReplyMeaning : std::uint8_t {
 
 // The verdict that a permanent refusal gives.
 [[nodiscard]] Verdict refusal_verdict(Stage stage, const Reply& reply, WallTime now);
+// The verdict of a message whose greylisting leaves no useful time: `delayed`, at once, so that the app can
+// offer another way while we still try.
+[[nodiscard]] Verdict greylisted_verdict(const Reply& reply, WallTime now);
 // The verdict of a message whose time ended before a relay took it.
 [[nodiscard]] Verdict expiry_verdict(const MessageRow& row, WallTime now);
 
