@@ -21,8 +21,8 @@ import termios
 import time
 import unittest
 
-BIN = os.environ.get("MAILOTP_BIN", "build/dev/bin")
-TEMPLATES = os.environ.get("MAILOTP_TEMPLATES", "templates")
+BIN = os.path.abspath(os.environ.get("MAILOTP_BIN", "build/dev/bin"))
+TEMPLATES = os.path.abspath(os.environ.get("MAILOTP_TEMPLATES", "templates"))
 # Generous: sanitizers on a busy machine are ten times slower than the real thing.
 BOUND = 60.0
 
