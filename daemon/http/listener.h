@@ -1,0 +1,30 @@
+// Listening Unix sockets as plain descriptors: made safely, or checked when they come from systemd.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <sys/types.h>
+
+#include "core/result.h"
+
+namespace mailotp::daemon {
+
+// The file of a socket that we made: removed at the end, unless another process has put its own there since.
+struct SocketFile {
+  std::string path;  // empty: not ours to remove
+  dev_t device = 0;
+  ino_t inode = 0;
+};
+struct ListeningSocket {
+  int fd = -1;  // owned by who gets it
+  SocketFile file;
+};
+
+// See HttpServer::listen. Blocks for no longer than local system calls take.
+[[nodiscard]] core::Result<ListeningSocket> make_listening_socket(const std::string& path, std::uint32_t mode,
+                                                                  const std::string& group);
+[[nodiscard]] core::Result<> check_listening_socket(int fd);
+void remove_socket_file(const SocketFile& file);
+
+}  // namespace mailotp::daemon
