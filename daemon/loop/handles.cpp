@@ -29,7 +29,9 @@ Timer::Timer(uv_loop_t* loop, std::function<void()> fired) : state_(new State{{}
   state_->handle.data = state_;
 }
 
-Timer::~Timer() { close_state(state_); }
+Timer::~Timer() {
+  close_state(state_);
+}
 
 void Timer::start(core::Millis delay) {
   const auto ms = static_cast<std::uint64_t>(std::max<std::int64_t>(delay.count(), 0));
@@ -41,7 +43,9 @@ void Timer::start(core::Millis delay) {
   CHECK(uv_timer_start(&state_->handle, fire, ms, 0) == 0);
 }
 
-void Timer::stop() { CHECK(uv_timer_stop(&state_->handle) == 0); }
+void Timer::stop() {
+  CHECK(uv_timer_stop(&state_->handle) == 0);
+}
 
 struct Wakeup::State {
   uv_async_t handle{};
@@ -57,9 +61,13 @@ Wakeup::Wakeup(uv_loop_t* loop, std::function<void()> woken) : state_(new State{
   state_->handle.data = state_;
 }
 
-Wakeup::~Wakeup() { close_state(state_); }
+Wakeup::~Wakeup() {
+  close_state(state_);
+}
 
-void Wakeup::send() noexcept { CHECK(uv_async_send(&state_->handle) == 0); }
+void Wakeup::send() noexcept {
+  CHECK(uv_async_send(&state_->handle) == 0);
+}
 
 struct SignalWatch::State {
   uv_signal_t handle{};
@@ -77,6 +85,8 @@ SignalWatch::SignalWatch(uv_loop_t* loop, int signal, std::function<void()> rece
   CHECK(uv_signal_start(&state_->handle, receive, signal) == 0);
 }
 
-SignalWatch::~SignalWatch() { close_state(state_); }
+SignalWatch::~SignalWatch() {
+  close_state(state_);
+}
 
 }  // namespace mailotp::daemon

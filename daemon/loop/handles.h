@@ -1,10 +1,10 @@
-// Owners of libuv handles. The handle's memory outlives its owner until libuv's close callback, so an owner may be destroyed
-// at any time on the loop thread; the loop must run once more before uv_loop_close().
+// Owners of libuv handles. The handle's memory outlives its owner until libuv's close callback, so an owner
+// may be destroyed at any time on the loop thread; the loop must run once more before uv_loop_close().
 #pragma once
 
-#include <uv.h>
-
 #include <functional>
+
+#include <uv.h>
 
 #include "core/time.h"
 

@@ -1,8 +1,8 @@
 #include "daemon/state/reader_thread.h"
 
-#include <pthread.h>
-
 #include <chrono>
+
+#include <pthread.h>
 
 namespace mailotp::daemon {
 
@@ -13,12 +13,17 @@ constexpr std::size_t k_waiting_reads = 20'000;
 }  // namespace
 
 ReaderThread::ReaderThread(uv_loop_t* loop, std::unique_ptr<core::StoreReader> reader)
-    : tasks_(k_waiting_reads), done_(k_waiting_reads), wakeup_(loop, [this] { deliver(); }), reader_(std::move(reader)) {
+    : tasks_(k_waiting_reads),
+      done_(k_waiting_reads),
+      wakeup_(loop, [this] { deliver(); }),
+      reader_(std::move(reader)) {
   thread_ = std::thread([this] { run(); });
   (void)pthread_setname_np(thread_.native_handle(), "reader");  // for people only
 }
 
-ReaderThread::~ReaderThread() { stop(); }
+ReaderThread::~ReaderThread() {
+  stop();
+}
 
 void ReaderThread::stop() {
   tasks_.close();
@@ -37,7 +42,8 @@ void ReaderThread::run() {
 }
 
 void ReaderThread::deliver() {
-  for (auto& done : done_.take(k_waiting_reads)) done();
+  for (auto& done : done_.take(k_waiting_reads))
+    done();
 }
 
 }  // namespace mailotp::daemon

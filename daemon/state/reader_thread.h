@@ -1,13 +1,13 @@
-// The reader's thread: lists, views and statistics on a read-only connection, and whatever else reads files, so that neither
-// the loop nor a commit waits for it.
+// The reader's thread: lists, views and statistics on a read-only connection, and whatever else reads files,
+// so that neither the loop nor a commit waits for it.
 #pragma once
-
-#include <uv.h>
 
 #include <functional>
 #include <memory>
 #include <thread>
 #include <utility>
+
+#include <uv.h>
 
 #include "core/store.h"
 #include "daemon/loop/handles.h"
@@ -22,17 +22,20 @@ class ReaderThread {
   ReaderThread(const ReaderThread&) = delete;
   ReaderThread& operator=(const ReaderThread&) = delete;
 
-  // Runs `work` on the reader's thread, then `done` with its result on the loop thread. False when too much waits already.
+  // Runs `work` on the reader's thread, then `done` with its result on the loop thread. False when too much
+  // waits already.
   template <class R>
   [[nodiscard]] bool read(std::function<core::Result<R>(core::StoreReader&)> work,
                           std::function<void(core::Result<R>)> done) {
-    auto result = std::make_shared<core::Result<R>>(core::fail(core::Errc::internal, "not read"));  // handed from thread to thread
+    auto result = std::make_shared<core::Result<R>>(
+        core::fail(core::Errc::internal, "not read"));  // handed from thread to thread
     Task task{[work = std::move(work), result](core::StoreReader& reader) { *result = work(reader); },
               [done = std::move(done), result] { done(std::move(*result)); }};
     return tasks_.try_push(task);
   }
 
-  // Finishes what was asked; no completion comes after this returns but those already on their way are dropped.
+  // Finishes what was asked; no completion comes after this returns but those already on their way are
+  // dropped.
   void stop();
 
  private:

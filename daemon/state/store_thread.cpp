@@ -1,12 +1,11 @@
 #include "daemon/state/store_thread.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <exception>
 #include <utility>
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include "core/check.h"
 #include "daemon/state/clock.h"
@@ -25,7 +24,8 @@ constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall cloc
 
 }  // namespace
 
-StoreThread::StoreThread(uv_loop_t* loop, std::unique_ptr<core::Store> store, Observer& observer, core::Log& log)
+StoreThread::StoreThread(uv_loop_t* loop, std::unique_ptr<core::Store> store, Observer& observer,
+                         core::Log& log)
     : log_(log),
       observer_(observer),
       commands_(k_waiting_commands),
@@ -94,14 +94,16 @@ steady_clock::time_point StoreThread::next_wake(bool idle) const {
 void StoreThread::run() {
   while (!commands_.closed_and_empty()) {
     const bool claim_now = more_queued_ && budget_.jobs > 0;
-    std::deque<Item> items = claim_now ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
+    std::deque<Item> items =
+        claim_now ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
     const bool due = next_due_ && wall_now() >= *next_due_;  // a sweep asks the store what is still due
     if (!items.empty() || due || claim_now) {
       commit(items, due);
       rested_ = false;
     } else if (!rested_) {
       if (const auto rest = store_->rest(); !rest)
-        log_.write(core::LogLevel::warning, fmt::format("event=checkpoint_failed what=\"{}\"", rest.error().what));
+        log_.write(core::LogLevel::warning,
+                   fmt::format("event=checkpoint_failed what=\"{}\"", rest.error().what));
       rested_ = true;
     }
   }
@@ -143,12 +145,14 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep) {
   wakeup_.send();
 }
 
-// A fact that could not be written is still true: it is tried again, a second later, until the store takes it.
-void StoreThread::keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
-                                 core::WallTime now) {
+// A fact that could not be written is still true: it is tried again, a second later, until the store takes
+// it.
+void StoreThread::keep_unsettled(std::vector<core::Command>& batch,
+                                 const std::vector<core::Outcome>& outcomes, core::WallTime now) {
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (outcomes[i]) continue;
-    if (std::holds_alternative<core::SettleFact>(batch[i]) || std::holds_alternative<core::SettleLost>(batch[i]))
+    if (std::holds_alternative<core::SettleFact>(batch[i]) ||
+        std::holds_alternative<core::SettleLost>(batch[i]))
       unsettled_.push_back(std::move(batch[i]));
     next_due_ = now + k_pause_after_failure;
     more_queued_ = false;

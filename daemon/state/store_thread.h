@@ -1,18 +1,21 @@
-// The store's thread: gathers commands into batches (group commit), runs each batch as one durable transaction and brings the
-// answers back to the loop. It is also the clock of the store: sweeps when something is due and checkpoints in idle moments.
+// The store's thread: gathers commands into batches (group commit), runs each batch as one durable
+// transaction and brings the answers back to the loop. It is also the clock of the store: sweeps when
+// something is due and checkpoints in idle moments.
 //
-//   loop: submit(command, done) ──mailbox──► store thread: commit(batch) ──mailbox + wake-up──► loop: done(outcome)
+//   loop: submit(command, done) ──mailbox──► store thread: commit(batch) ──mailbox + wake-up──► loop:
+//   done(outcome)
 //
-// Everything but the commit itself happens on the loop thread: callbacks are made, called and destroyed there.
+// Everything but the commit itself happens on the loop thread: callbacks are made, called and destroyed
+// there.
 #pragma once
-
-#include <uv.h>
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <uv.h>
 
 #include "core/log.h"
 #include "core/store.h"
@@ -69,7 +72,8 @@ class StoreThread {
 
   void run();
   void commit(std::deque<Item>& items, bool sweep);
-  void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes, core::WallTime now);
+  void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
+                      core::WallTime now);
   void deliver();
   [[nodiscard]] std::chrono::steady_clock::time_point next_wake(bool idle) const;
 

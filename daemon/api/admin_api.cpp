@@ -1,0 +1,103 @@
+#include "daemon/api/admin_api.h"
+
+#include <charconv>
+#include <memory>
+#include <utility>
+
+#include "daemon/api/answers.h"
+#include "daemon/api/health.h"
+#include "daemon/api/views.h"
+#include "daemon/state/clock.h"
+
+namespace mailotp::daemon {
+
+namespace {
+
+// Reads with `work` on the reader's thread and answers with what `show` makes of it.
+template <class R>
+void read_and_answer(Services& services, const std::string& request_id, Responder responder,
+                     std::function<core::Result<R>(core::StoreReader&)> work,
+                     std::function<std::string(const R&)> show) {
+  auto held = std::make_shared<Responder>(std::move(responder));  // std::function wants copies
+  const bool asked = services.reader.read<R>(
+      std::move(work), [held, request_id, show = std::move(show)](core::Result<R> result) {
+        held->respond(result ? ok_json(show(*result)) : error_answer(result.error(), request_id));
+      });
+  if (!asked) held->respond(problem(Problem::overloaded, "too many requests wait to be read", request_id));
+}
+
+tl::expected<core::Page, ProblemDetail> page_of(const HttpRequest& request) {
+  core::Page page;
+  page.cursor = query_value(request, "cursor");
+  const std::string limit = query_value(request, "limit");
+  if (limit.empty()) return page;
+  const auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), page.limit);
+  if (error != std::errc{} || end != limit.data() + limit.size() || page.limit < 1 || page.limit > 500) {
+    ProblemDetail refused;
+    refused.problem = Problem::invalid_field;
+    refused.field = "limit";
+    refused.detail = "limit: must be 1 to 500";
+    return tl::unexpected(std::move(refused));
+  }
+  return page;
+}
+
+void list_outbox(Services& services, const HttpRequest& request, Responder responder) {
+  const auto page = page_of(request);
+  if (!page) return responder.respond(make_problem(page.error(), request.request_id));
+  core::OutboxFilter filter;
+  filter.recipient = query_value(request, "recipient");
+  filter.app = query_value(request, "app");
+  filter.relay = query_value(request, "relay");
+  if (const std::string name = query_value(request, "state"); !name.empty()) {
+    const auto state = core::parse_message_state(name);
+    if (!state) {
+      ProblemDetail refused;
+      refused.problem = Problem::invalid_field;
+      refused.field = "state";
+      refused.detail = "state: " + state.error().what;
+      return responder.respond(make_problem(refused, request.request_id));
+    }
+    filter.state = *state;
+  }
+  read_and_answer<core::PageOf<core::MessageView>>(
+      services, request.request_id, std::move(responder),
+      [filter, page = *page](core::StoreReader& store) { return store.outbox(filter, page); },
+      [](const core::PageOf<core::MessageView>& found) { return outbox_json(found, wall_now()); });
+}
+
+void show_outbox(Services& services, const HttpRequest& request, const std::string& id, Responder responder) {
+  const auto parsed = core::parse_id(id);
+  if (!parsed)
+    return responder.respond(
+        problem(Problem::not_found, "there is no message of this id", request.request_id));
+  read_and_answer<core::OutboxDetail>(
+      services, request.request_id, std::move(responder),
+      [id = *parsed](core::StoreReader& store) { return store.outbox_item(id); },
+      [](const core::OutboxDetail& detail) { return outbox_item_json(detail, wall_now()); });
+}
+
+}  // namespace
+
+void add_admin_api(Router& router, Services& services) {
+  router.on("GET", "/v1/outbox",
+            [&services](const HttpRequest& request, const std::string&, Responder responder) {
+              list_outbox(services, request, std::move(responder));
+            });
+  router.on("GET", "/v1/outbox/{id}",
+            [&services](const HttpRequest& request, const std::string& id, Responder responder) {
+              show_outbox(services, request, id, std::move(responder));
+            });
+  router.on("GET", "/v1/relays", [&services](const HttpRequest&, const std::string&, Responder responder) {
+    responder.respond(ok_json(relays_json(services.health.view())));
+  });
+  router.on("GET", "/v1/stats",
+            [&services](const HttpRequest& request, const std::string&, Responder responder) {
+              read_and_answer<core::Stats>(
+                  services, request.request_id, std::move(responder),
+                  [](core::StoreReader& store) { return store.stats(wall_now()); },
+                  [](const core::Stats& stats) { return stats_json(stats); });
+            });
+}
+
+}  // namespace mailotp::daemon

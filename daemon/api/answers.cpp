@@ -1,0 +1,76 @@
+#include "daemon/api/answers.h"
+
+#include <utility>
+
+namespace mailotp::daemon {
+
+namespace {
+
+Problem problem_of(core::RefusalKind kind) {
+  switch (kind) {
+    case core::RefusalKind::not_found:
+      return Problem::not_found;
+    case core::RefusalKind::challenge_closed:
+      return Problem::challenge_closed;
+    case core::RefusalKind::message_closed:
+      return Problem::message_closed;
+    case core::RefusalKind::resend_cooldown:
+      return Problem::resend_cooldown;
+    case core::RefusalKind::sends_exhausted:
+      return Problem::sends_exhausted;
+    case core::RefusalKind::template_unknown:
+      return Problem::template_unknown;
+    case core::RefusalKind::template_failed:
+      return Problem::template_failed;
+    case core::RefusalKind::rate_limited:
+      return Problem::rate_limited;
+    case core::RefusalKind::overloaded:
+      return Problem::overloaded;
+  }
+  return Problem::internal;
+}
+
+}  // namespace
+
+HttpResponse ok_json(std::string body, int status) {
+  HttpResponse response;
+  response.status = status;
+  response.body = std::move(body);
+  return response;
+}
+
+HttpResponse problem(Problem kind, std::string detail, const std::string& request_id) {
+  ProblemDetail described;
+  described.problem = kind;
+  described.detail = std::move(detail);
+  return make_problem(described, request_id);
+}
+
+HttpResponse refusal_answer(const core::Refusal& refusal, const std::string& request_id) {
+  ProblemDetail described;
+  described.problem = problem_of(refusal.kind);
+  described.detail = refusal.detail;
+  described.field = refusal.field;
+  described.retry_after = refusal.retry_after;
+  described.limit = refusal.limit;
+  return make_problem(described, request_id);
+}
+
+HttpResponse error_answer(const core::Error& error, const std::string& request_id) {
+  if (error.code == core::Errc::not_found) return problem(Problem::not_found, error.what, request_id);
+  if (error.code == core::Errc::invalid || error.code == core::Errc::malformed)
+    return problem(Problem::invalid_field, error.what, request_id);
+  // What the system said is for the operator's log, not for an app.
+  return problem(Problem::storage_unavailable, "the store cannot be used at the moment", request_id);
+}
+
+HttpResponse compose_error_answer(const core::ComposeError& error, const std::string& request_id) {
+  ProblemDetail described;
+  described.problem = error.fault == core::ComposeFault::template_unknown ? Problem::template_unknown
+                                                                          : Problem::template_failed;
+  described.detail = error.detail;
+  described.field = error.field;
+  return make_problem(described, request_id);
+}
+
+}  // namespace mailotp::daemon

@@ -1,0 +1,224 @@
+#include "daemon/api/apps_api.h"
+
+#include <memory>
+#include <utility>
+
+#include "daemon/api/answers.h"
+#include "daemon/api/requests.h"
+#include "daemon/api/shared_api.h"
+#include "daemon/api/views.h"
+#include "daemon/state/clock.h"
+
+namespace mailotp::daemon {
+
+namespace {
+
+core::Actor actor_of(const HttpRequest& request) {
+  return {core::ActorKind::app, request.peer.uid};
+}
+
+// One request that went to the store: its answer finds the way back to the client.
+class Asked {
+ public:
+  Asked(Responder responder, std::string request_id)
+      : responder_(std::make_shared<Responder>(std::move(responder))), request_id_(std::move(request_id)) {}
+
+  void respond(HttpResponse response) const { responder_->respond(std::move(response)); }
+  [[nodiscard]] const std::string& request_id() const { return request_id_; }
+
+  // Submits `command`; `answered` makes the response from a successful answer of type A.
+  template <class A, class F>
+  void submit(Services& services, core::Command command, F answered) const {
+    const auto done = [asked = *this, answered = std::move(answered)](const core::Outcome& outcome) {
+      if (!outcome) return asked.respond(error_answer(outcome.error(), asked.request_id()));
+      if (const auto* refusal = std::get_if<core::Refusal>(&*outcome))
+        return asked.respond(refusal_answer(*refusal, asked.request_id()));
+      const auto* answer = std::get_if<A>(&*outcome);
+      if (answer == nullptr)
+        return asked.respond(problem(Problem::internal, "no answer of the store", asked.request_id()));
+      asked.respond(answered(*answer));
+    };
+    if (!services.store.submit(std::move(command), done))
+      respond(problem(Problem::overloaded, "more requests wait than can be taken", request_id_));
+  }
+
+ private:
+  std::shared_ptr<Responder> responder_;  // a completion is copied on its way through std::function
+  std::string request_id_;
+};
+
+template <class T>
+bool refused(const Parsed<T>& parsed, const Asked& asked) {
+  if (!parsed) asked.respond(make_problem(parsed.error(), asked.request_id()));
+  return !parsed;
+}
+
+HttpResponse challenge_answer(const core::ChallengeAnswer& answer) {
+  switch (answer.disposition) {
+    case core::Disposition::created: {
+      HttpResponse response = ok_json(challenge_json(answer.challenge), 201);
+      response.headers.emplace_back("Location", "/v1/challenges/" + core::to_string(answer.challenge.id));
+      return response;
+    }
+    case core::Disposition::resent:
+    case core::Disposition::sent:
+      return ok_json(challenge_json(answer.challenge), 202);
+    case core::Disposition::canceled:
+      return ok_json(challenge_json(answer.challenge));
+  }
+  return ok_json(challenge_json(answer.challenge));
+}
+
+core::ComposeRequest compose_request(const core::CreateChallenge& command, const core::Id& message) {
+  core::ComposeRequest request;
+  request.app = command.app;
+  request.template_name = command.template_name;
+  request.locale = command.locale;
+  request.recipient = command.recipient;
+  request.message = message;
+  request.challenge = command.id;
+  request.at = command.at;
+  request.life = command.terms.ttl;
+  request.code = command.code.clone();
+  request.variables = command.variables.clone();
+  request.binding = command.binding.clone();
+  request.purpose = command.purpose;
+  return request;
+}
+
+// Makes code, ids and the first mail, all before the command is queued.
+void create(Services& services, CreateRequest request, core::CreateChallenge::Reuse reuse,
+            const core::Actor& actor, const Asked& asked) {
+  core::CreateChallenge command;
+  command.at = wall_now();
+  command.id = services.ids.next(command.at);
+  command.app = app_of(Audience::app, {});
+  command.purpose = std::move(request.purpose);
+  command.recipient = std::move(request.recipient);
+  command.terms = request.terms;
+  command.code = core::make_code(command.terms.code, services.random);
+  command.template_name = std::move(request.template_name);
+  command.locale = std::move(request.locale);
+  command.variables = std::move(request.variables);
+  command.binding = std::move(request.binding);
+  command.metadata = std::move(request.metadata);
+  command.reuse = reuse;
+  command.actor = actor;
+  // Composed even when nothing is to be sent yet: a template that does not render is refused here, not at the
+  // send.
+  const core::Id message = services.ids.next(command.at);
+  auto mail = services.composer.compose(compose_request(command, message));
+  if (!mail) return asked.respond(compose_error_answer(mail.error(), asked.request_id()));
+  if (request.send == SendNow::yes) command.message = core::NewMessage{message, std::move(*mail)};
+  asked.submit<core::ChallengeAnswer>(services, std::move(command), challenge_answer);
+}
+
+void post_challenge(Services& services, const HttpRequest& request, const Asked& asked) {
+  auto parsed = parse_create(request.body, services.config);
+  if (refused(parsed, asked)) return;
+  create(services, std::move(*parsed), core::CreateChallenge::Reuse::never, actor_of(request), asked);
+}
+
+void post_generate(Services& services, const HttpRequest& request, const Asked& asked) {
+  auto parsed = parse_generate(request.body, services.config);
+  if (refused(parsed, asked)) return;
+  const core::PurposeConfig& purpose = services.config.purposes.at(parsed->purpose);
+  CreateRequest full;
+  full.recipient = std::move(parsed->recipient);
+  full.purpose = std::move(parsed->purpose);
+  full.locale = services.config.mail.locale;
+  full.template_name = purpose.template_name;
+  full.terms = terms_of(purpose);
+  create(services, std::move(full), core::CreateChallenge::Reuse::open_one, actor_of(request), asked);
+}
+
+void check(Services& services, core::CheckCode command, const HttpRequest& request, int max_attempts,
+           const Asked& asked) {
+  command.at = wall_now();
+  command.app = app_of(Audience::app, request);
+  command.actor = actor_of(request);
+  asked.submit<core::CheckAnswer>(
+      services, std::move(command),
+      [max_attempts](const core::CheckAnswer& answer) { return ok_json(check_json(answer, max_attempts)); });
+}
+
+// The id in the path, or a 404 that does not tell "never was" from "is another app's".
+std::optional<core::Id> path_id(const std::string& text, const Asked& asked) {
+  const auto id = core::parse_id(text);
+  if (id) return *id;
+  asked.respond(problem(Problem::not_found, "there is none of this id", asked.request_id()));
+  return std::nullopt;
+}
+
+void post_check(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
+  const auto challenge = path_id(id, asked);
+  if (!challenge) return;
+  auto parsed = parse_check(request.body);
+  if (refused(parsed, asked)) return;
+  core::CheckCode command;
+  command.id = *challenge;
+  command.typed = std::move(parsed->code);
+  command.binding = std::move(parsed->binding);
+  check(services, std::move(command), request, 1, asked);
+}
+
+void post_verify(Services& services, const HttpRequest& request, const Asked& asked) {
+  auto parsed = parse_verify(request.body, services.config);
+  if (refused(parsed, asked)) return;
+  core::CheckCode command;
+  command.recipient = std::move(parsed->recipient);
+  command.purpose = std::move(parsed->purpose);
+  command.typed = std::move(parsed->code);
+  const int max_attempts = services.config.purposes.at(command.purpose).max_attempts;
+  check(services, std::move(command), request, max_attempts, asked);
+}
+
+void post_send(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
+  const auto challenge = path_id(id, asked);
+  if (!challenge || refused(parse_nothing(request.body), asked)) return;
+  core::SendChallenge command;
+  command.at = wall_now();
+  command.app = app_of(Audience::app, request);
+  command.id = *challenge;
+  command.message = services.ids.next(command.at);
+  command.actor = actor_of(request);
+  asked.submit<core::ChallengeAnswer>(services, std::move(command), challenge_answer);
+}
+
+void post_cancel(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
+  const auto challenge = path_id(id, asked);
+  if (!challenge || refused(parse_nothing(request.body), asked)) return;
+  core::CancelChallenge command;
+  command.at = wall_now();
+  command.app = app_of(Audience::app, request);
+  command.id = *challenge;
+  command.actor = actor_of(request);
+  asked.submit<core::ChallengeAnswer>(services, std::move(command), challenge_answer);
+}
+
+}  // namespace
+
+void add_apps_api(Router& router, Services& services) {
+  using Call = void (*)(Services&, const HttpRequest&, const Asked&);
+  using CallOfOne = void (*)(Services&, const HttpRequest&, const std::string&, const Asked&);
+  const auto post = [&](std::string_view path, Call call) {
+    router.on("POST", path,
+              [&services, call](const HttpRequest& request, const std::string&, Responder responder) {
+                call(services, request, Asked(std::move(responder), request.request_id));
+              });
+  };
+  const auto post_one = [&](std::string_view path, CallOfOne call) {
+    router.on("POST", path,
+              [&services, call](const HttpRequest& request, const std::string& id, Responder responder) {
+                call(services, request, id, Asked(std::move(responder), request.request_id));
+              });
+  };
+  post("/v1/challenges", post_challenge);
+  post("/v1/otp/generate", post_generate);
+  post("/v1/otp/verify", post_verify);
+  post_one("/v1/challenges/{id}/check", post_check);
+  post_one("/v1/challenges/{id}/send", post_send);
+  post_one("/v1/challenges/{id}/cancel", post_cancel);
+}
+
+}  // namespace mailotp::daemon

@@ -1,0 +1,29 @@
+// Whether the parts work, as /readyz tells it. Loop thread.
+#pragma once
+
+#include <string>
+
+#include "core/config.h"
+#include "core/delivery.h"
+#include "core/result.h"
+#include "daemon/api/views.h"
+
+namespace mailotp::daemon {
+
+class Health {
+ public:
+  explicit Health(const core::Config& config);
+
+  void store_is(const core::Result<>& health);
+  // The SMTP agent came or went; until a relay's own fact says otherwise, its relays are what it is.
+  void agent_is(core::RelayCondition condition, core::WallTime now);
+  void relay_is(const core::RelayFact& fact, core::WallTime now);
+
+  [[nodiscard]] const ReadyView& view() const { return view_; }
+
+ private:
+  void derive();
+  ReadyView view_;
+};
+
+}  // namespace mailotp::daemon

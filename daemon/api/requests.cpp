@@ -1,0 +1,317 @@
+#include "daemon/api/requests.h"
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <utility>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include "daemon/api/strict_json.h"
+
+namespace mailotp::daemon {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t k_max_metadata = 4096;
+constexpr std::size_t k_max_fields = 32;      // of data and binding
+constexpr std::size_t k_max_text = 1024;      // of one value in data and binding
+constexpr std::size_t k_max_typed_code = 64;  // more than any code with its spaces
+constexpr double k_entropy_rounding = 0.05;   // bits: 19.93 counts as the six digits that they are
+
+tl::unexpected<ProblemDetail> refuse(Problem problem, std::string detail, std::string field = {}) {
+  ProblemDetail refused;
+  refused.problem = problem;
+  refused.detail = std::move(detail);
+  refused.field = std::move(field);
+  return tl::unexpected(std::move(refused));
+}
+
+tl::unexpected<ProblemDetail> bad_field(const std::string& field, const std::string& detail) {
+  return refuse(Problem::invalid_field, field + ": " + detail, field);
+}
+
+Parsed<json> parse_object(std::string_view body, std::initializer_list<std::string_view> known) {
+  auto parsed = parse_strict(body);
+  if (!parsed) return refuse(Problem::malformed_request, parsed.error().what);
+  if (!parsed->is_object()) return refuse(Problem::malformed_request, "the body must be a JSON object");
+  for (const auto& [key, value] : parsed->items()) {
+    if (std::ranges::find(known, key) == known.end()) return bad_field(key, "no such field");
+  }
+  return std::move(*parsed);
+}
+
+// A string of at most `max` bytes; absent or null: empty.
+Parsed<std::string> text_of(const json& object, const char* name, std::size_t max,
+                            const std::string& prefix = {}) {
+  const auto at = object.find(name);
+  if (at == object.end() || at->is_null()) return std::string{};
+  const std::string field = prefix + name;
+  if (!at->is_string()) return bad_field(field, "must be a string");
+  const auto& text = at->get_ref<const std::string&>();
+  if (text.size() > max) return bad_field(field, fmt::format("must have at most {} bytes", max));
+  return text;
+}
+
+Parsed<std::optional<std::int64_t>> number_of(const json& object, const char* name, std::int64_t low,
+                                              std::int64_t high, const std::string& prefix = {}) {
+  const auto at = object.find(name);
+  if (at == object.end() || at->is_null()) return std::optional<std::int64_t>{};
+  const std::string field = prefix + name;
+  if (!at->is_number_integer()) return bad_field(field, "must be a whole number");
+  // A number over the range of int64 is kept unsigned, and is too large in any case.
+  if (at->is_number_unsigned() && at->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX))
+    return bad_field(field, fmt::format("must be {} to {}", low, high));
+  const auto value = at->get<std::int64_t>();
+  if (value < low || value > high) return bad_field(field, fmt::format("must be {} to {}", low, high));
+  return std::optional<std::int64_t>{value};
+}
+
+Parsed<core::Address> address_of(const json& object, const char* name) {
+  const auto at = object.find(name);
+  if (at == object.end()) return bad_field(name, "is required");
+  if (!at->is_string()) return bad_field(name, "must be a string");
+  auto address = core::parse_address(at->get_ref<const std::string&>());
+  if (!address) return refuse(Problem::invalid_recipient, address.error().what, name);
+  return std::move(*address);
+}
+
+Parsed<std::string> purpose_of(const json& object, const core::Config& config) {
+  auto purpose = text_of(object, "purpose", 64);
+  if (!purpose) return purpose;
+  if (purpose->empty()) *purpose = "login";
+  if (!config.purposes.contains(*purpose))
+    return bad_field("purpose", "no purpose of that name is configured");
+  return purpose;
+}
+
+bool is_field_name(const std::string& name) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, plain);
+}
+
+// An object of strings, as canonical text: keys sorted, no white space. Absent: empty.
+Parsed<core::Secret> strings_of(const json& object, const char* name) {
+  const auto at = object.find(name);
+  if (at == object.end() || at->is_null()) return core::Secret{};
+  if (!at->is_object()) return bad_field(name, "must be an object");
+  if (at->size() > k_max_fields)
+    return bad_field(name, fmt::format("must have at most {} fields", k_max_fields));
+  for (const auto& [key, value] : at->items()) {
+    if (!is_field_name(key))
+      return bad_field(name, "a field's name consists of 1 to 64 letters, digits, _ and -");
+    const std::string field = std::string(name) + "." + key;
+    if (!value.is_string()) return bad_field(field, "must be a string");
+    if (value.get_ref<const std::string&>().size() > k_max_text)
+      return bad_field(field, fmt::format("must have at most {} bytes", k_max_text));
+  }
+  return core::Secret(at->empty() ? std::string{} : at->dump());
+}
+
+Parsed<std::string> metadata_of(const json& object) {
+  const auto at = object.find("metadata");
+  if (at == object.end() || at->is_null()) return std::string{};
+  std::string text = at->dump();
+  if (text.size() > k_max_metadata)
+    return bad_field("metadata", fmt::format("must have at most {} bytes", k_max_metadata));
+  return text;
+}
+
+Parsed<core::Secret> code_of(const json& object, const char* name) {
+  const auto at = object.find(name);
+  if (at == object.end()) return bad_field(name, "is required");
+  // A code as a number would have lost its leading zeros on the way here.
+  if (!at->is_string()) return bad_field(name, "must be a string");
+  const auto& text = at->get_ref<const std::string&>();
+  if (text.empty() || text.size() > k_max_typed_code)
+    return bad_field(name, fmt::format("must have 1 to {} characters", k_max_typed_code));
+  return core::Secret(text);
+}
+
+Parsed<core::CodeSpec> code_spec_of(const json& object, const core::PurposeConfig& purpose) {
+  core::CodeSpec spec = purpose.code;
+  const auto at = object.find("code");
+  if (at == object.end() || at->is_null()) return spec;
+  if (!at->is_object()) return bad_field("code", "must be an object");
+  for (const auto& [key, value] : at->items()) {
+    if (key != "length" && key != "alphabet") return bad_field("code." + key, "no such field");
+  }
+  const auto name = text_of(*at, "alphabet", 32, "code.");
+  if (!name) return tl::unexpected(name.error());
+  if (!name->empty()) {
+    const auto alphabet = core::parse_alphabet(*name);
+    if (!alphabet) return bad_field("code.alphabet", alphabet.error().what);
+    spec.alphabet = *alphabet;
+  }
+  const auto length = number_of(*at, "length", core::k_min_code_length, core::k_max_code_length, "code.");
+  if (!length) return tl::unexpected(length.error());
+  if (*length) spec.length = static_cast<int>(**length);
+  if (const auto ok = core::check_code_spec(spec, purpose.entropy_floor); !ok)
+    return bad_field("code.length", ok.error().what);
+  if (core::entropy_bits(spec) + k_entropy_rounding < core::entropy_bits(purpose.code)) {
+    return bad_field("code.length",
+                     fmt::format("gives fewer bits than the purpose's {} of {}; a request may only tighten",
+                                 purpose.code.length, core::to_string(purpose.code.alphabet)));
+  }
+  return spec;
+}
+
+Parsed<core::ChallengeTerms> tightened_terms(const json& object, const core::PurposeConfig& purpose) {
+  core::ChallengeTerms terms = terms_of(purpose);
+  const auto ttl = number_of(object, "ttl_seconds", 1, purpose.ttl.count());
+  if (!ttl) return tl::unexpected(ttl.error());
+  if (*ttl) terms.ttl = core::Seconds{**ttl};
+  // A life shorter than the useful minimum would leave no time to send at all: half of it must do then.
+  if (terms.ttl <= terms.usable_minimum) terms.usable_minimum = terms.ttl / 2;
+  const auto attempts = number_of(object, "max_attempts", 1, purpose.max_attempts);
+  if (!attempts) return tl::unexpected(attempts.error());
+  if (*attempts) terms.max_attempts = static_cast<int>(**attempts);
+  const auto code = code_spec_of(object, purpose);
+  if (!code) return tl::unexpected(code.error());
+  terms.code = *code;
+  return terms;
+}
+
+bool is_ip(const std::string& text) {
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  return ::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
+}
+
+Parsed<bool> check_client(const json& object) {
+  const auto at = object.find("client");
+  if (at == object.end() || at->is_null()) return true;
+  if (!at->is_object()) return bad_field("client", "must be an object");
+  for (const auto& [key, value] : at->items()) {
+    if (key != "ip" && key != "id") return bad_field("client." + key, "no such field");
+  }
+  const auto ip = text_of(*at, "ip", 64, "client.");
+  if (!ip) return tl::unexpected(ip.error());
+  if (!ip->empty() && !is_ip(*ip)) return bad_field("client.ip", "must be an IPv4 or IPv6 address");
+  const auto id = text_of(*at, "id", 128, "client.");
+  if (!id) return tl::unexpected(id.error());
+  return true;
+}
+
+bool is_locale(std::string_view text) {
+  return text.size() <= 35 && std::ranges::all_of(text, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+         });
+}
+
+Parsed<SendNow> send_of(const json& object) {
+  const auto at = object.find("send");
+  if (at == object.end() || at->is_null()) return SendNow::yes;
+  if (!at->is_boolean()) return bad_field("send", "must be true or false");
+  return at->get<bool>() ? SendNow::yes : SendNow::no;
+}
+
+Parsed<bool> fill_texts(const json& object, const core::PurposeConfig& purpose, const core::Config& config,
+                        CreateRequest& request) {
+  auto locale = text_of(object, "locale", 35);
+  if (!locale) return tl::unexpected(locale.error());
+  if (!is_locale(*locale)) return bad_field("locale", "must be a language tag such as de-AT");
+  request.locale = locale->empty() ? config.mail.locale : std::move(*locale);
+  auto name = text_of(object, "template", 64);
+  if (!name) return tl::unexpected(name.error());
+  request.template_name = name->empty() ? purpose.template_name : std::move(*name);
+  const auto suppressed = text_of(object, "suppressed", 16);
+  if (!suppressed) return tl::unexpected(suppressed.error());
+  if (!suppressed->empty() && *suppressed != "refuse" && *suppressed != "probe")
+    return bad_field("suppressed", "must be refuse or probe");
+  return true;
+}
+
+}  // namespace
+
+core::ChallengeTerms terms_of(const core::PurposeConfig& purpose) {
+  core::ChallengeTerms terms;
+  terms.ttl = purpose.ttl;
+  terms.max_attempts = purpose.max_attempts;
+  terms.max_sends = purpose.max_sends;
+  terms.cooldown = purpose.cooldown;
+  terms.usable_minimum = purpose.usable_minimum;
+  terms.resend = purpose.resend;
+  terms.code = purpose.code;
+  return terms;
+}
+
+Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config) {
+  const auto object =
+      parse_object(body, {"recipient", "purpose", "locale", "template", "data", "ttl_seconds", "max_attempts",
+                          "code", "binding", "client", "metadata", "send", "suppressed"});
+  if (!object) return tl::unexpected(object.error());
+  CreateRequest request;
+  auto recipient = address_of(*object, "recipient");
+  if (!recipient) return tl::unexpected(recipient.error());
+  request.recipient = std::move(*recipient);
+  auto purpose_name = purpose_of(*object, config);
+  if (!purpose_name) return tl::unexpected(purpose_name.error());
+  request.purpose = std::move(*purpose_name);
+  const core::PurposeConfig& purpose = config.purposes.at(request.purpose);
+  auto terms = tightened_terms(*object, purpose);
+  if (!terms) return tl::unexpected(terms.error());
+  request.terms = *terms;
+  if (const auto texts = fill_texts(*object, purpose, config, request); !texts)
+    return tl::unexpected(texts.error());
+  auto variables = strings_of(*object, "data");
+  if (!variables) return tl::unexpected(variables.error());
+  request.variables = std::move(*variables);
+  auto binding = strings_of(*object, "binding");
+  if (!binding) return tl::unexpected(binding.error());
+  request.binding = std::move(*binding);
+  if (const auto client = check_client(*object); !client) return tl::unexpected(client.error());
+  auto metadata = metadata_of(*object);
+  if (!metadata) return tl::unexpected(metadata.error());
+  request.metadata = std::move(*metadata);
+  const auto send = send_of(*object);
+  if (!send) return tl::unexpected(send.error());
+  request.send = *send;
+  return request;
+}
+
+Parsed<CheckRequest> parse_check(std::string_view body) {
+  const auto object = parse_object(body, {"code", "binding"});
+  if (!object) return tl::unexpected(object.error());
+  auto code = code_of(*object, "code");
+  if (!code) return tl::unexpected(code.error());
+  auto binding = strings_of(*object, "binding");
+  if (!binding) return tl::unexpected(binding.error());
+  return CheckRequest{std::move(*code), std::move(*binding)};
+}
+
+Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config) {
+  const auto object = parse_object(body, {"email", "purpose"});
+  if (!object) return tl::unexpected(object.error());
+  auto recipient = address_of(*object, "email");
+  if (!recipient) return tl::unexpected(recipient.error());
+  auto purpose = purpose_of(*object, config);
+  if (!purpose) return tl::unexpected(purpose.error());
+  return GenerateRequest{std::move(*recipient), std::move(*purpose)};
+}
+
+Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config) {
+  const auto object = parse_object(body, {"email", "otp", "purpose"});
+  if (!object) return tl::unexpected(object.error());
+  auto recipient = address_of(*object, "email");
+  if (!recipient) return tl::unexpected(recipient.error());
+  auto purpose = purpose_of(*object, config);
+  if (!purpose) return tl::unexpected(purpose.error());
+  auto code = code_of(*object, "otp");
+  if (!code) return tl::unexpected(code.error());
+  return VerifyRequest{std::move(*recipient), std::move(*purpose), std::move(*code)};
+}
+
+Parsed<bool> parse_nothing(std::string_view body) {
+  if (body.empty()) return true;
+  const auto object = parse_object(body, {});
+  if (!object) return tl::unexpected(object.error());
+  return true;
+}
+
+}  // namespace mailotp::daemon

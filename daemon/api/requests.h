@@ -1,0 +1,62 @@
+// From request bodies to typed requests: strict JSON, each field checked, defaults from the purpose's
+// configuration. A request may only tighten what its purpose says. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <tl/expected.hpp>
+
+#include "core/address.h"
+#include "core/config.h"
+#include "core/secret.h"
+#include "core/store.h"
+#include "daemon/http/problem.h"
+
+namespace mailotp::daemon {
+
+template <class T>
+using Parsed = tl::expected<T, ProblemDetail>;
+
+enum class SendNow { yes, no };
+
+struct CreateRequest {
+  core::Address recipient;
+  std::string purpose;
+  std::string locale;
+  std::string template_name;
+  core::ChallengeTerms terms;
+  core::Secret variables;  // JSON object text, or empty
+  core::Secret binding;    // canonical: JSON object text with sorted keys, or empty
+  std::string metadata;    // JSON text, or empty
+  SendNow send = SendNow::yes;
+};
+
+struct CheckRequest {
+  core::Secret code;
+  core::Secret binding;
+};
+
+struct GenerateRequest {
+  core::Address recipient;
+  std::string purpose;
+};
+
+struct VerifyRequest {
+  core::Address recipient;
+  std::string purpose;
+  core::Secret code;
+};
+
+[[nodiscard]] Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config);
+[[nodiscard]] Parsed<CheckRequest> parse_check(std::string_view body);
+[[nodiscard]] Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config);
+[[nodiscard]] Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config);
+// A body that must say nothing: empty, or {}.
+[[nodiscard]] Parsed<bool> parse_nothing(std::string_view body);
+
+// The terms of a purpose as they stand in the configuration.
+[[nodiscard]] core::ChallengeTerms terms_of(const core::PurposeConfig& purpose);
+
+}  // namespace mailotp::daemon

@@ -1,0 +1,30 @@
+// What the API's handlers work with. Everything is borrowed and outlives them; all calls are on the loop
+// thread.
+#pragma once
+
+#include "core/composer.h"
+#include "core/config.h"
+#include "core/id.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "daemon/state/reader_thread.h"
+#include "daemon/state/store_thread.h"
+
+namespace mailotp::daemon {
+
+class Health;
+class Waits;
+
+struct Services {
+  const core::Config& config;
+  const core::Composer& composer;
+  StoreThread& store;
+  ReaderThread& reader;
+  Waits& waits;
+  const Health& health;
+  core::IdSource& ids;
+  core::RandomSource& random;
+  core::Log& log;
+};
+
+}  // namespace mailotp::daemon

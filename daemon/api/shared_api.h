@@ -1,0 +1,19 @@
+// The calls that both sockets have: liveness, version, the contract, one challenge, one message, captured
+// mails.
+#pragma once
+
+#include <string>
+
+#include "daemon/api/router.h"
+#include "daemon/api/services.h"
+
+namespace mailotp::daemon {
+
+enum class Audience { app, operators };
+
+// Whom the peer speaks for: an app sees its own, an operator everything ("").
+[[nodiscard]] std::string app_of(Audience audience, const HttpRequest& request);
+
+void add_shared_api(Router& router, Services& services, Audience audience);
+
+}  // namespace mailotp::daemon

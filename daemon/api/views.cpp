@@ -1,0 +1,213 @@
+#include "daemon/api/views.h"
+
+#include <nlohmann/json.hpp>
+
+namespace mailotp::daemon {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+// What a relay or an app sent may not be UTF-8: replaced, never a failure.
+std::string dump(const ordered_json& value) {
+  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+ordered_json time_or_null(const std::optional<core::WallTime>& t) {
+  return t ? ordered_json(core::format_rfc3339(*t)) : ordered_json(nullptr);
+}
+
+ordered_json stored_json(const std::string& text) {
+  if (text.empty()) return nullptr;
+  auto value = ordered_json::parse(text, nullptr, false);
+  return value.is_discarded() ? ordered_json(nullptr) : value;
+}
+
+ordered_json reply_value(const std::optional<core::Reply>& reply) {
+  if (!reply) return nullptr;
+  return {{"code", reply->code == 0 ? ordered_json(nullptr) : ordered_json(reply->code)},
+          {"status", reply->status},
+          {"text", reply->text}};
+}
+
+ordered_json verdict_value(const std::optional<core::Verdict>& verdict) {
+  if (!verdict) return nullptr;
+  return {{"kind", core::to_string(verdict->kind)},
+          {"class", verdict->verdict_class},
+          {"permanent", verdict->permanent},
+          {"status", verdict->status},
+          {"detail", verdict->detail},
+          {"source", core::to_string(verdict->source)},
+          {"at", core::format_rfc3339(verdict->at)}};
+}
+
+ordered_json delivery_value(const core::MessageView& view) {
+  return {{"id", core::to_string(view.id)},
+          {"state", core::to_string(view.state)},
+          {"current", view.current},
+          {"attempts", view.attempts},
+          {"next_attempt_at", time_or_null(view.next_attempt_at)},
+          {"reply", reply_value(view.reply)},
+          {"verdict", verdict_value(view.verdict)}};
+}
+
+ordered_json message_value(const core::MessageView& view) {
+  ordered_json value = delivery_value(view);
+  value["app"] = view.app;
+  value["recipient"] = view.recipient;
+  value["challenge"] =
+      view.challenge ? ordered_json(core::to_string(*view.challenge)) : ordered_json(nullptr);
+  value["created_at"] = core::format_rfc3339(view.created_at);
+  value["not_after"] = core::format_rfc3339(view.not_after);
+  value["template"] = view.template_name;
+  value["template_version"] = view.template_version;
+  value["locale"] = view.locale;
+  value["message_id"] = view.message_id;
+  value["revision"] = view.revision;
+  value["metadata"] = stored_json(view.metadata);
+  return value;
+}
+
+ordered_json outbox_row(const core::MessageView& view, core::WallTime now) {
+  ordered_json value = message_value(view);
+  value["kind"] = view.kind == core::MessageKind::otp ? "otp" : "templated";
+  value["relay"] = view.relay.empty() ? ordered_json(nullptr) : ordered_json(view.relay);
+  value["uncertain"] = view.uncertain;
+  value["age_seconds"] = std::chrono::duration_cast<core::Seconds>(now - view.created_at).count();
+  return value;
+}
+
+std::string_view actor_name(core::ActorKind kind) {
+  switch (kind) {
+    case core::ActorKind::app:
+      return "app";
+    case core::ActorKind::operator_:
+      return "operator";
+    case core::ActorKind::daemon:
+      return "daemon";
+  }
+  return "";
+}
+
+ordered_json event_value(const core::EventView& event) {
+  return {{"at", core::format_rfc3339(event.at)},
+          {"type", event.type},
+          {"actor", actor_name(event.actor.kind)},
+          {"uid", event.actor.kind == core::ActorKind::daemon ? ordered_json(nullptr)
+                                                              : ordered_json(event.actor.uid)},
+          {"detail", stored_json(event.detail)}};
+}
+
+ordered_json cursor_value(const std::optional<std::string>& cursor) {
+  return cursor ? ordered_json(*cursor) : ordered_json(nullptr);
+}
+
+ordered_json counts(const std::map<std::string, std::int64_t>& map) {
+  ordered_json value = ordered_json::object();
+  for (const auto& [name, count] : map)
+    value[name] = count;
+  return value;
+}
+
+}  // namespace
+
+std::string challenge_json(const core::ChallengeView& view) {
+  return dump({{"id", core::to_string(view.id)},
+               {"app", view.app},
+               {"recipient", view.recipient},
+               {"purpose", view.purpose},
+               {"state", core::to_string(view.state)},
+               {"created_at", core::format_rfc3339(view.created_at)},
+               {"expires_at", core::format_rfc3339(view.expires_at)},
+               {"attempts_left", view.attempts_left},
+               {"sends_left", view.sends_left},
+               {"resend_at", time_or_null(view.resend_at)},
+               {"revision", view.revision},
+               {"metadata", stored_json(view.metadata)},
+               {"message", view.message ? delivery_value(*view.message) : ordered_json(nullptr)}});
+}
+
+std::string message_json(const core::MessageView& view) {
+  return dump(message_value(view));
+}
+
+std::string check_json(const core::CheckAnswer& answer, int max_attempts) {
+  const bool unknown = !answer.state;
+  const auto state = answer.state.value_or(max_attempts > 1 ? core::ChallengeState::otp_invalid
+                                                            : core::ChallengeState::otp_exhausted);
+  return dump({{"valid", answer.result == core::CheckResult::valid},
+               {"result", core::to_string(answer.result)},
+               {"attempts_left", unknown ? max_attempts - 1 : answer.attempts_left},
+               {"state", core::to_string(state)},
+               {"metadata", stored_json(answer.metadata)}});
+}
+
+std::string outbox_json(const core::PageOf<core::MessageView>& page, core::WallTime now) {
+  ordered_json items = ordered_json::array();
+  for (const core::MessageView& view : page.items)
+    items.push_back(outbox_row(view, now));
+  return dump({{"items", std::move(items)}, {"next_cursor", cursor_value(page.next_cursor)}});
+}
+
+std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now) {
+  ordered_json value = outbox_row(detail.message, now);
+  ordered_json events = ordered_json::array();
+  for (const core::EventView& event : detail.events)
+    events.push_back(event_value(event));
+  value["events"] = std::move(events);
+  return dump(value);
+}
+
+std::string stats_json(const core::Stats& stats) {
+  return dump({{"messages", counts(stats.messages)},
+               {"oldest_seconds", counts(stats.oldest_seconds)},
+               {"accepted_total", stats.accepted_total},
+               {"ended_total", counts(stats.ended_total)},
+               {"challenges", counts(stats.challenges)},
+               {"bounces", ordered_json::object()}});
+}
+
+std::string ready_json(const ReadyView& view) {
+  ordered_json relays = ordered_json::object();
+  for (const ReadyView::Relay& relay : view.relays)
+    relays[relay.name] = relay.state;
+  return dump({{"ready", view.ready},
+               {"mode", view.mode},
+               {"store", view.store},
+               {"relays", std::move(relays)},
+               {"bounces", view.bounces}});
+}
+
+std::string relays_json(const ReadyView& view) {
+  ordered_json items = ordered_json::array();
+  for (const ReadyView::Relay& relay : view.relays) {
+    items.push_back(
+        {{"name", relay.name},
+         {"state", relay.state},
+         {"connections", relay.connections},
+         {"last_error", relay.last_error.empty() ? ordered_json(nullptr) : ordered_json(relay.last_error)},
+         {"last_error_at", time_or_null(relay.last_error_at)}});
+  }
+  return dump({{"items", std::move(items)}, {"next_cursor", nullptr}});
+}
+
+std::string version_json(const std::string& mode) {
+  return dump({{"name", "mailotpd"},
+               {"version", MAILOTP_VERSION},
+               {"mode", mode},
+               {"features", {"challenges", "long-poll", "short-form", "outbox", "stats"}}});
+}
+
+std::string captured_json(const core::PageOf<CapturedMail>& page) {
+  ordered_json items = ordered_json::array();
+  for (const CapturedMail& mail : page.items) {
+    items.push_back({{"to", mail.to},
+                     {"subject", mail.subject},
+                     {"text", mail.text},
+                     {"html", mail.html},
+                     {"raw", mail.raw}});
+  }
+  return dump({{"items", std::move(items)}, {"next_cursor", cursor_value(page.next_cursor)}});
+}
+
+}  // namespace mailotp::daemon

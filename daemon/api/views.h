@@ -1,0 +1,47 @@
+// What the API shows, as JSON text with the names of the contract (docs/openapi.yaml). Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/store.h"
+
+namespace mailotp::daemon {
+
+[[nodiscard]] std::string challenge_json(const core::ChallengeView& view);
+[[nodiscard]] std::string message_json(const core::MessageView& view);
+// `max_attempts` shapes the answer to an address without a challenge, so that it looks like any first wrong
+// guess.
+[[nodiscard]] std::string check_json(const core::CheckAnswer& answer, int max_attempts);
+[[nodiscard]] std::string outbox_json(const core::PageOf<core::MessageView>& page, core::WallTime now);
+[[nodiscard]] std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now);
+[[nodiscard]] std::string stats_json(const core::Stats& stats);
+
+struct ReadyView {
+  bool ready = false;
+  std::string mode;   // production | development
+  std::string store;  // ok, or what is wrong
+  struct Relay {
+    std::string name;
+    std::string state;  // up | down | suspended
+    std::string last_error;
+    std::optional<core::WallTime> last_error_at;
+    int connections = 0;
+  };
+  std::vector<Relay> relays;
+  std::string bounces;  // up | down | off
+};
+[[nodiscard]] std::string ready_json(const ReadyView& view);
+[[nodiscard]] std::string relays_json(const ReadyView& view);
+[[nodiscard]] std::string version_json(const std::string& mode);
+
+struct CapturedMail {
+  std::string to;
+  std::string subject;
+  std::string text;
+  std::string html;
+  std::string raw;
+};
+[[nodiscard]] std::string captured_json(const core::PageOf<CapturedMail>& page);
+
+}  // namespace mailotp::daemon

@@ -1,0 +1,312 @@
+#include "daemon/app/app.h"
+
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "core/check.h"
+#include "daemon/agents/supervisor.h"
+#include "daemon/api/admin_api.h"
+#include "daemon/api/apps_api.h"
+#include "daemon/api/health.h"
+#include "daemon/api/router.h"
+#include "daemon/api/services.h"
+#include "daemon/api/shared_api.h"
+#include "daemon/api/waits.h"
+#include "daemon/app/delivery.h"
+#include "daemon/app/kernel_random.h"
+#include "daemon/app/places.h"
+#include "daemon/http/server.h"
+#include "daemon/state/clock.h"
+#include "daemon/state/reader_thread.h"
+#include "daemon/state/store_thread.h"
+#include "mail/compose/composer.h"
+#include "store/key_file.h"
+#include "store/keys.h"
+#include "store/sqlite_reader.h"
+#include "store/sqlite_store.h"
+
+namespace mailotp::daemon {
+
+namespace {
+
+constexpr core::Millis k_dot_grace{5000};     // for sends that are past the dot
+constexpr core::Millis k_drain_limit{10000};  // for everything
+
+// The loop and what must be closed before it ends.
+struct Loop {
+  Loop() { CHECK(uv_loop_init(&loop) == 0); }
+  ~Loop() {
+    CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);  // the close callbacks of what has been destroyed
+    CHECK(uv_loop_close(&loop) == 0);
+  }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+  uv_loop_t loop{};
+};
+
+StartFailure store_failure(const core::Error& error) {
+  ExitCode code = ExitCode::store_failed;
+  if (error.code == core::Errc::busy) code = ExitCode::store_locked;
+  // A key that the file lacks and a schema from the future are put right by the operator, not by a restart.
+  if (error.code == core::Errc::not_found || error.code == core::Errc::unsupported)
+    code = ExitCode::bad_configuration;
+  return {code, error.what};
+}
+
+tl::expected<store::KeyRing, StartFailure> load_keys(const core::Config& config) {
+  const std::string path = credential_or("otp-key", config.daemon.key_file);
+  if (::access(path.c_str(), F_OK) != 0) {
+    return tl::unexpected(StartFailure{
+        ExitCode::bad_configuration, fmt::format("there is no key file {}: `mailotpctl keygen {}` makes one",
+                                                 path, config.daemon.key_file)});
+  }
+  const auto keys = store::load_key_file(path);
+  if (!keys) return tl::unexpected(StartFailure{ExitCode::bad_configuration, keys.error().what});
+  auto ring = store::KeyRing::create(*keys, path);
+  if (!ring) return tl::unexpected(StartFailure{ExitCode::bad_configuration, ring.error().what});
+  return std::move(*ring);
+}
+
+tl::expected<mail::MailComposer, StartFailure> load_composer(const core::Config& config) {
+  auto templates = mail::TemplateSet::load(template_directories(config), config.mail.locale);
+  if (!templates) return tl::unexpected(StartFailure{ExitCode::bad_configuration, templates.error().what});
+  for (const auto& [name, purpose] : config.purposes) {
+    if (!templates->find(purpose.template_name, config.mail.locale)) {
+      return tl::unexpected(StartFailure{
+          ExitCode::bad_configuration, fmt::format("purpose {} uses the template {}, of which there is none",
+                                                   name, purpose.template_name)});
+    }
+  }
+  mail::ComposerSettings settings;
+  settings.from = config.mail.from;
+  settings.hostname = config.mail.hostname;
+  settings.mode_header = config.daemon.mode == core::Mode::development ? mail::ModeHeader::development
+                                                                       : mail::ModeHeader::absent;
+  return mail::MailComposer(std::move(*templates), std::move(settings));
+}
+
+}  // namespace
+
+struct App::Parts {
+  Parts(LoadedConfig loaded, core::Log& log_)
+      : config(std::move(loaded.config)), not_in_force(std::move(loaded.not_in_force)), log(log_) {}
+
+  // Made first, gone last.
+  core::Config config;
+  std::vector<std::string> not_in_force;
+  core::Log& log;
+  KernelRandom random;
+  core::IdSource ids{random};
+  Loop loop;
+  std::optional<mail::MailComposer> composer;
+  std::optional<Health> health;
+  std::optional<Delivery> delivery;
+  std::optional<StoreThread> store;
+  std::optional<ReaderThread> reader;
+  std::optional<Waits> waits;
+  std::optional<Services> services;
+  Router apps_router;
+  Router admin_router;
+  std::optional<HttpServer> apps_server;
+  std::optional<HttpServer> admin_server;
+  std::optional<AgentSupervisor> agent;
+  std::optional<SignalWatch> terminate;
+  std::optional<SignalWatch> interrupt;
+  std::optional<Timer> drain_limit;
+
+  bool draining = false;
+  int to_drain = 0;
+
+  tl::expected<void, StartFailure> open_store();
+  void connect();
+  core::Result<> open_sockets();
+  std::optional<core::Hello> hello();
+  void announce();
+  void drain();
+  void drained_one();
+  void stop_now();
+  void finish();
+};
+
+App::App(LoadedConfig loaded, core::Log& log) : parts_(std::make_unique<Parts>(std::move(loaded), log)) {}
+
+App::~App() = default;
+
+tl::expected<void, StartFailure> App::Parts::open_store() {
+  auto keys = load_keys(config);
+  if (!keys) return tl::unexpected(keys.error());
+  if (const auto made = make_directories(config); !made)
+    return tl::unexpected(StartFailure{ExitCode::store_failed, made.error().what});
+  store::StoreOptions options{.state_dir = config.daemon.state_dir,
+                              .keys = std::move(*keys),
+                              .policy = config.delivery,
+                              .return_path = config.mail.bounce_address.mailbox(),
+                              .composer = *composer,
+                              .random = random};
+  auto opened = store::SqliteStore::open(std::move(options));
+  if (!opened) return tl::unexpected(store_failure(opened.error()));
+  const auto recovered = (*opened)->recover(wall_now());
+  if (!recovered) return tl::unexpected(store_failure(recovered.error()));
+  if (recovered->orphans > 0) {
+    log.write(core::LogLevel::notice, fmt::format("event=recovered uncertain={} held={}",
+                                                  recovered->orphans - recovered->held, recovered->held));
+  }
+  auto reading = store::SqliteReader::open(config.daemon.state_dir);
+  if (!reading) return tl::unexpected(store_failure(reading.error()));
+  store.emplace(&loop.loop, std::move(*opened), *delivery, log);
+  reader.emplace(&loop.loop, std::move(*reading));
+  store->start(*recovered);
+  return {};
+}
+
+// A relay whose password cannot be read is left out: its jobs stay with us until it can.
+std::optional<core::Hello> App::Parts::hello() {
+  core::Hello hello;
+  hello.hostname = config.mail.hostname;
+  hello.dsn_notify = config.mail.dsn;
+  for (const core::RelayConfig& relay : config.relays) {
+    auto settings = settings_of(relay);
+    if (!settings) {
+      log.write(core::LogLevel::error,
+                fmt::format("event=relay_unusable relay={} what=\"{}\"", relay.name, settings.error().what));
+      continue;
+    }
+    hello.relays.push_back(std::move(*settings));
+  }
+  return hello;
+}
+
+void App::Parts::connect() {
+  waits.emplace(&loop.loop, *reader);
+  services.emplace(Services{config, *composer, *store, *reader, *waits, *health, ids, random, log});
+  add_shared_api(apps_router, *services, Audience::app);
+  add_apps_api(apps_router, *services);
+  add_shared_api(admin_router, *services, Audience::operators);
+  add_admin_api(admin_router, *services);
+  const auto request_id = [this] { return core::to_string(ids.next(wall_now())); };
+  const auto serve = [](const Router& router) {
+    return [&router](HttpRequest request, Responder responder) {
+      router.route(std::move(request), std::move(responder));
+    };
+  };
+  apps_server.emplace(&loop.loop, HttpLimits{}, serve(apps_router), request_id, log);
+  admin_server.emplace(&loop.loop, HttpLimits{}, serve(admin_router), request_id, log);
+  AgentOptions options;
+  options.name = "smtp";
+  options.program = agent_program("mailotp-smtp");
+  options.lock_path = config.daemon.state_dir + "/mailotp-smtp.lock";
+  agent.emplace(
+      &loop.loop, std::move(options), [this] { return *hello(); }, *delivery, log);
+  delivery->connect(*store, *agent, *waits);
+}
+
+// Sockets come from systemd by name (LISTEN_FDNAMES), else we make them.
+core::Result<> App::Parts::open_sockets() {
+  bool have_api = false, have_admin = false;
+  char** names = nullptr;
+  const int count = sd_listen_fds_with_names(1, &names);
+  for (int i = 0; i < count; ++i) {
+    const std::string name = names[i] != nullptr ? names[i] : "";
+    std::free(names[i]);
+    HttpServer* server = name == "api" ? &*apps_server : name == "admin" ? &*admin_server : nullptr;
+    if (server == nullptr) continue;
+    if (const auto adopted = server->adopt(SD_LISTEN_FDS_START + i); !adopted) return adopted;
+    (name == "api" ? have_api : have_admin) = true;
+  }
+  std::free(names);
+  if (!have_admin) {
+    if (auto ok = admin_server->listen(config.daemon.admin_socket, config.daemon.admin_mode,
+                                       config.daemon.admin_group);
+        !ok)
+      return ok;
+  }
+  if (!have_api)
+    return apps_server->listen(config.daemon.api_socket, config.daemon.api_mode, config.daemon.api_group);
+  return {};
+}
+
+tl::expected<void, StartFailure> App::start() {
+  Parts& p = *parts_;
+  auto composer = load_composer(p.config);
+  if (!composer) return tl::unexpected(composer.error());
+  p.composer.emplace(std::move(*composer));
+  p.health.emplace(p.config);
+  p.delivery.emplace(p.config, *p.health, p.log);
+  if (auto opened = p.open_store(); !opened) return opened;
+  p.connect();
+  if (const auto listening = p.open_sockets(); !listening) {
+    return tl::unexpected(StartFailure{ExitCode::socket_in_use, listening.error().what});
+  }
+  p.terminate.emplace(&p.loop.loop, SIGTERM, [&p] { p.drain(); });
+  p.interrupt.emplace(&p.loop.loop, SIGINT, [&p] { p.drain(); });
+  p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
+  p.agent->start();
+  p.announce();
+  return {};
+}
+
+void App::Parts::announce() {
+  for (const std::string& key : not_in_force) {
+    log.write(core::LogLevel::warning,
+              fmt::format("event=not_in_force key={} reason=\"this version does not act on it\"", key));
+  }
+  if (config.daemon.mode == core::Mode::development)
+    log.write(core::LogLevel::warning,
+              fmt::format("event=development_mode reason=\"no mail leaves this machine\" maildir={}",
+                          config.relays.front().directory));
+  log.write(core::LogLevel::notice, fmt::format("event=started version={} api={} admin={}", MAILOTP_VERSION,
+                                                config.daemon.api_socket, config.daemon.admin_socket));
+  (void)sd_notify(0, "READY=1");  // nobody listens outside systemd
+}
+
+void App::Parts::drain() {
+  if (std::exchange(draining, true)) return stop_now();
+  log.write(core::LogLevel::notice, "event=stopping");
+  (void)sd_notify(0, "STOPPING=1");
+  drain_limit->start(k_drain_limit);
+  to_drain = 3;
+  delivery->stop_claiming();
+  waits->finish();
+  apps_server->drain([this] { drained_one(); });
+  admin_server->drain([this] { drained_one(); });
+  agent->drain(k_dot_grace, [this] { drained_one(); });
+}
+
+void App::Parts::drained_one() {
+  if (--to_drain == 0) finish();
+}
+
+// What is left in the agent's hands is uncertain at the next start: that is the price of a second signal.
+void App::Parts::stop_now() {
+  if (to_drain <= 0) return;
+  log.write(core::LogLevel::warning, "event=stopping_at_once");
+  to_drain = 0;
+  agent->stop_now([this] { finish(); });
+}
+
+// Every fact has arrived: the store writes the last of them and closes.
+void App::Parts::finish() {
+  store->stop([this] {
+    reader->stop();
+    const auto closed = [this, left = std::make_shared<int>(2)] {
+      if (--*left == 0) uv_stop(&loop.loop);
+    };
+    apps_server->close(closed);
+    admin_server->close(closed);
+  });
+}
+
+ExitCode App::run() {
+  (void)uv_run(&parts_->loop.loop, UV_RUN_DEFAULT);
+  parts_->log.write(core::LogLevel::notice, "event=stopped");
+  return ExitCode::ok;
+}
+
+}  // namespace mailotp::daemon

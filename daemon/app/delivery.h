@@ -1,0 +1,44 @@
+// Between the store and the SMTP agent: jobs that a commit claimed go out, facts come back as commands. Keeps
+// the balance of how many jobs the store may hand out: at most two a connection, so that a crash can leave
+// only few uncertain. Loop thread.
+#pragma once
+
+#include <vector>
+
+#include "core/config.h"
+#include "core/log.h"
+#include "daemon/agents/supervisor.h"
+#include "daemon/api/health.h"
+#include "daemon/api/waits.h"
+#include "daemon/state/store_thread.h"
+
+namespace mailotp::daemon {
+
+class Delivery final : public AgentListener, public StoreThread::Observer {
+ public:
+  Delivery(const core::Config& config, Health& health, core::Log& log);
+
+  // The parts that need each other; before anything runs.
+  void connect(StoreThread& store, AgentSupervisor& agent, Waits& waits);
+  // Nothing new is handed out from here on.
+  void stop_claiming();
+
+  void on_ready(const core::AgentReady& ready) override;
+  void on_fact(core::Fact fact) override;
+  void on_lost(std::vector<LostJob> lost) override;
+
+  void on_changes(const std::vector<core::Change>& changes) override;
+  void on_jobs(std::vector<core::Job> jobs) override;
+  void on_store_health(const core::Result<>& health) override;
+
+ private:
+  const core::RelayConfig& relay_;
+  Health& health_;
+  core::Log& log_;
+  StoreThread* store_ = nullptr;
+  AgentSupervisor* agent_ = nullptr;
+  Waits* waits_ = nullptr;
+  bool claiming_ = true;
+};
+
+}  // namespace mailotp::daemon

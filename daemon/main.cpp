@@ -1,0 +1,114 @@
+// mailotpd --config FILE [--check] [--version]: foreground, log on standard error.
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include <getopt.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "daemon/app/app.h"
+#include "daemon/app/stderr_log.h"
+#include "daemon/config/config_file.h"
+
+namespace {
+
+using mailotp::daemon::ExitCode;
+
+constexpr const char* k_usage =
+    "usage: mailotpd [--config FILE] [--check] [--version]\n"
+    "\n"
+    "Sends one-time passwords by mail for the applications of this machine, and checks them.\n"
+    "Runs in the foreground, logs to standard error; SIGTERM drains and stops.\n"
+    "\n"
+    "  --config FILE   the configuration (default /etc/mailotpd/mailotpd.toml)\n"
+    "  --check         validates the configuration and exits: 0 good, 78 bad\n"
+    "  --version       prints the version and exits\n"
+    "  --help          prints this\n";
+
+struct Options {
+  std::string config = "/etc/mailotpd/mailotpd.toml";
+  bool check = false;
+};
+
+int exit_with(ExitCode code) {
+  return static_cast<int>(code);
+}
+
+// Nothing that could hold a code or a key goes to disk.
+void forbid_core_dumps() {
+  const rlimit none{0, 0};
+  (void)::setrlimit(RLIMIT_CORE, &none);  // a lower limit is always granted
+#ifndef __SANITIZE_ADDRESS__              // LeakSanitizer looks at the process through ptrace(2)
+  (void)::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);  // what was there before will do
+}
+
+int run(const Options& options) {
+  auto loaded = mailotp::daemon::load_config(options.config);
+  if (!loaded) {
+    (void)std::fprintf(stderr, "%s\n", loaded.error().what.c_str());
+    return exit_with(ExitCode::bad_configuration);
+  }
+  if (options.check) {
+    for (const std::string& key : loaded->not_in_force)
+      (void)std::fprintf(stderr, "%s: %s: this version does not act on it\n", options.config.c_str(),
+                         key.c_str());
+    (void)std::printf("%s: good\n", options.config.c_str());
+    return exit_with(ExitCode::ok);
+  }
+  forbid_core_dumps();
+  raise_descriptor_limit();
+  (void)::signal(SIGPIPE, SIG_IGN);
+  mailotp::daemon::StderrLog log(loaded->config.daemon.log);
+  mailotp::daemon::App app(std::move(*loaded), log);
+  if (const auto started = app.start(); !started) {
+    log.write(mailotp::core::LogLevel::error, "event=start_refused what=\"" + started.error().what + "\"");
+    return exit_with(started.error().code);
+  }
+  return exit_with(app.run());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  static const std::array<option, 5> k_options{{{"config", required_argument, nullptr, 'c'},
+                                                {"check", no_argument, nullptr, 'k'},
+                                                {"version", no_argument, nullptr, 'v'},
+                                                {"help", no_argument, nullptr, 'h'},
+                                                {nullptr, 0, nullptr, 0}}};
+  Options options;
+  for (int choice = 0; (choice = ::getopt_long(argc, argv, "c:h", k_options.data(), nullptr)) != -1;) {
+    switch (choice) {
+      case 'c':
+        options.config = optarg;
+        break;
+      case 'k':
+        options.check = true;
+        break;
+      case 'v':
+        (void)std::printf("mailotpd %s\n", MAILOTP_VERSION);
+        return 0;
+      case 'h':
+        (void)std::fputs(k_usage, stdout);
+        return 0;
+      default:
+        (void)std::fputs(k_usage, stderr);
+        return exit_with(ExitCode::usage);
+    }
+  }
+  if (optind != argc) {
+    (void)std::fputs(k_usage, stderr);
+    return exit_with(ExitCode::usage);
+  }
+  return run(options);
+}
