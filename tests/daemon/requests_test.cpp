@@ -1,0 +1,165 @@
+#include "daemon/api/requests.h"
+
+#include <string>
+
+#include <catch2/catch.hpp>
+
+using namespace mailotp;
+using daemon::Problem;
+
+namespace {
+
+core::Config config() {
+  core::Config c;
+  c.mail.locale = "en";
+  c.purposes["login"] = {};
+  core::PurposeConfig strong;
+  strong.code = {8, core::Alphabet::digits};
+  strong.max_attempts = 3;
+  strong.ttl = core::Seconds{120};
+  c.purposes["payment"] = strong;
+  return c;
+}
+
+struct Bad {
+  const char* body;
+  Problem problem;
+  const char* field;
+};
+
+}  // namespace
+
+TEST_CASE("a recipient is enough, the rest is the purpose's") {
+  const auto request = daemon::parse_create(R"({"recipient":"Alice@Example.ORG"})", config());
+  REQUIRE(request);
+  CHECK(request->recipient.mailbox() == "Alice@example.org");
+  CHECK(request->purpose == "login");
+  CHECK(request->locale == "en");
+  CHECK(request->template_name == "otp");
+  CHECK(request->terms.ttl == core::Seconds{600});
+  CHECK(request->terms.max_attempts == 5);
+  CHECK(request->terms.code == core::CodeSpec{6, core::Alphabet::digits});
+  CHECK(request->send == daemon::SendNow::yes);
+  CHECK(request->variables.empty());
+  CHECK(request->metadata.empty());
+}
+
+TEST_CASE("every field is read") {
+  const auto request = daemon::parse_create(
+      R"({"recipient":"a@b.example","purpose":"payment","locale":"de-AT","template":"x","data":{"name":"Alice"},
+          "ttl_seconds":90,"max_attempts":2,"code":{"length":10,"alphabet":"crockford32"},
+          "binding":{"session":"s","amount":"39.99 EUR"},"client":{"ip":"2001:db8::1","id":"device"},
+          "metadata":{"b":[1,null]},"send":false,"suppressed":"probe"})",
+      config());
+  REQUIRE(request);
+  CHECK(request->locale == "de-AT");
+  CHECK(request->template_name == "x");
+  CHECK(request->variables.reveal() == R"({"name":"Alice"})");
+  CHECK(request->terms.ttl == core::Seconds{90});
+  CHECK(request->terms.max_attempts == 2);
+  CHECK(request->terms.code == core::CodeSpec{10, core::Alphabet::crockford32});
+  CHECK(request->metadata == R"({"b":[1,null]})");
+  CHECK(request->send == daemon::SendNow::no);
+}
+
+TEST_CASE("the binding is canonical: the order of its fields does not matter") {
+  const auto one = daemon::parse_check(R"({"code":"1","binding":{"b":"2", "a":"1"}})");
+  const auto two = daemon::parse_check(R"({"binding":{"a":"1","b":"2"},"code":"1"})");
+  REQUIRE(one);
+  REQUIRE(two);
+  CHECK(one->binding.reveal() == two->binding.reveal());
+}
+
+TEST_CASE("a life shorter than the useful minimum leaves half of it for sending") {
+  const auto request = daemon::parse_create(R"({"recipient":"a@b.example","ttl_seconds":4})", config());
+  REQUIRE(request);
+  CHECK(request->terms.usable_minimum == core::Seconds{2});
+  const auto longer = daemon::parse_create(R"({"recipient":"a@b.example","ttl_seconds":90})", config());
+  REQUIRE(longer);
+  CHECK(longer->terms.usable_minimum == core::Seconds{60});
+}
+
+TEST_CASE("what a creation refuses, and which field it names") {
+  const Bad k_bad[] = {
+      {"", Problem::malformed_request, ""},
+      {"[]", Problem::malformed_request, ""},
+      {"{}", Problem::invalid_field, "recipient"},
+      {R"({"recipient":1})", Problem::invalid_field, "recipient"},
+      {R"({"recipient":"a"})", Problem::invalid_recipient, "recipient"},
+      {R"({"recipient":"a@b\r\nRCPT TO:<x@y>"})", Problem::invalid_recipient, "recipient"},
+      {R"({"recipient":"ü@b.example"})", Problem::invalid_recipient, "recipient"},
+      {R"({"recipient":"a@b.example","x":1})", Problem::invalid_field, "x"},
+      {R"({"recipient":"a@b.example","purpose":"none"})", Problem::invalid_field, "purpose"},
+      {R"({"recipient":"a@b.example","locale":"de_AT"})", Problem::invalid_field, "locale"},
+      {R"({"recipient":"a@b.example","ttl_seconds":601})", Problem::invalid_field, "ttl_seconds"},
+      {R"({"recipient":"a@b.example","ttl_seconds":0})", Problem::invalid_field, "ttl_seconds"},
+      {R"({"recipient":"a@b.example","ttl_seconds":1.5})", Problem::invalid_field, "ttl_seconds"},
+      {R"({"recipient":"a@b.example","ttl_seconds":18446744073709551615})", Problem::invalid_field,
+       "ttl_seconds"},
+      {R"({"recipient":"a@b.example","ttl_seconds":"60"})", Problem::invalid_field, "ttl_seconds"},
+      {R"({"recipient":"a@b.example","max_attempts":6})", Problem::invalid_field, "max_attempts"},
+      {R"({"recipient":"a@b.example","max_attempts":0})", Problem::invalid_field, "max_attempts"},
+      {R"({"recipient":"a@b.example","code":{"length":5}})", Problem::invalid_field, "code.length"},
+      {R"({"recipient":"a@b.example","code":{"length":13}})", Problem::invalid_field, "code.length"},
+      {R"({"recipient":"a@b.example","code":{"alphabet":"letters"}})", Problem::invalid_field,
+       "code.alphabet"},
+      {R"({"recipient":"a@b.example","code":{"size":6}})", Problem::invalid_field, "code.size"},
+      {R"({"recipient":"a@b.example","purpose":"payment","code":{"length":6}})", Problem::invalid_field,
+       "code.length"},
+      {R"({"recipient":"a@b.example","data":[]})", Problem::invalid_field, "data"},
+      {R"({"recipient":"a@b.example","data":{"name":1}})", Problem::invalid_field, "data.name"},
+      {R"({"recipient":"a@b.example","data":{"":"x"}})", Problem::invalid_field, "data"},
+      {R"({"recipient":"a@b.example","binding":{"amount":39.99}})", Problem::invalid_field, "binding.amount"},
+      {R"({"recipient":"a@b.example","client":{"ip":"localhost"}})", Problem::invalid_field, "client.ip"},
+      {R"({"recipient":"a@b.example","client":{"name":"x"}})", Problem::invalid_field, "client.name"},
+      {R"({"recipient":"a@b.example","send":"yes"})", Problem::invalid_field, "send"},
+      {R"({"recipient":"a@b.example","suppressed":"no"})", Problem::invalid_field, "suppressed"},
+  };
+  const core::Config with = config();
+  for (const Bad& bad : k_bad) {
+    INFO(bad.body);
+    const auto request = daemon::parse_create(bad.body, with);
+    REQUIRE_FALSE(request);
+    CHECK(request.error().problem == bad.problem);
+    CHECK(request.error().field == bad.field);
+    CHECK_FALSE(request.error().detail.empty());
+  }
+  const std::string large = R"({"recipient":"a@b.example","metadata":")" + std::string(4096, 'x') + "\"}";
+  const auto request = daemon::parse_create(large, with);
+  REQUIRE_FALSE(request);
+  CHECK(request.error().field == "metadata");
+}
+
+TEST_CASE("a letter alphabet of fewer characters is as good as the bits that it gives") {
+  CHECK(daemon::parse_create(R"({"recipient":"a@b.example","code":{"length":4,"alphabet":"crockford32"}})",
+                             config()));
+}
+
+TEST_CASE("a code is a string: as a number it would have lost its zeros") {
+  const auto request = daemon::parse_check(R"({"code":123456})");
+  REQUIRE_FALSE(request);
+  CHECK(request.error().field == "code");
+}
+
+TEST_CASE("no refusal of a check repeats the code") {
+  for (const char* body :
+       {R"({"code":"73519264" )", R"({"code":"73519264","x":1})", R"({"code":"73519264","binding":1})"}) {
+    const auto request = daemon::parse_check(body);
+    REQUIRE_FALSE(request);
+    CHECK(request.error().detail.find("73519264") == std::string::npos);
+  }
+}
+
+TEST_CASE("the short form has its own names") {
+  CHECK(daemon::parse_generate(R"({"email":"a@b.example"})", config()));
+  CHECK_FALSE(daemon::parse_generate(R"({"recipient":"a@b.example"})", config()));
+  CHECK(daemon::parse_verify(R"({"email":"a@b.example","otp":"123456"})", config()));
+  CHECK_FALSE(daemon::parse_verify(R"({"email":"a@b.example","code":"123456"})", config()));
+}
+
+TEST_CASE("a call without a body takes none, or an empty object") {
+  CHECK(daemon::parse_nothing(""));
+  CHECK(daemon::parse_nothing("{}"));
+  CHECK_FALSE(daemon::parse_nothing("[]"));
+  CHECK_FALSE(daemon::parse_nothing(R"({"a":1})"));
+}

@@ -1,0 +1,223 @@
+// The store's and the reader's threads against a small model of a store: batches, credits, facts that cannot
+// be lost.
+#include "daemon/state/store_thread.h"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <catch2/catch.hpp>
+#include <uv.h>
+
+#include "daemon/state/reader_thread.h"
+
+using namespace mailotp;
+
+namespace {
+
+struct NoLog final : core::Log {
+  void write(core::LogLevel, std::string_view) override {}
+};
+
+core::Id id_of(std::uint8_t number) {
+  core::Id id;
+  id.bytes[15] = number;
+  return id;
+}
+
+// Counts what it is asked to do; fails while `failures` is over 0. Claims one job for each create.
+struct ModelStore final : core::Store {
+  explicit ModelStore(std::atomic<int>& failures_left, std::atomic<int>& settled_count,
+                      std::atomic<int>& largest_batch)
+      : failures(failures_left), settled(settled_count), largest(largest_batch) {}
+
+  core::Result<core::Recovered> recover(core::WallTime) override { return core::Recovered{}; }
+  core::Result<> rest() override { return {}; }
+  core::Committed commit(std::span<core::Command> batch, const core::ClaimBudget& budget,
+                         core::WallTime) override {
+    core::Committed committed;
+    if (static_cast<int>(batch.size()) > largest) largest = static_cast<int>(batch.size());
+    const bool fails = failures > 0;
+    if (fails) --failures;
+    for (core::Command& command : batch) {
+      if (fails) {
+        committed.outcomes.emplace_back(core::fail(core::Errc::io, "planned"));
+        continue;
+      }
+      if (std::holds_alternative<core::SettleFact>(command)) ++settled;
+      if (std::holds_alternative<core::CreateChallenge>(command)) ++queued;
+      committed.outcomes.emplace_back(core::Answer{core::Done{}});
+    }
+    while (!fails && queued > 0 && static_cast<int>(committed.jobs.size()) < budget.jobs) {
+      --queued;
+      committed.jobs.emplace_back();
+    }
+    committed.more_queued = queued > 0;
+    return committed;
+  }
+
+  std::atomic<int>& failures;
+  std::atomic<int>& settled;
+  std::atomic<int>& largest;
+  int queued = 0;
+};
+
+struct Loop {
+  Loop() { REQUIRE(uv_loop_init(&loop) == 0); }
+  ~Loop() {
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    const int closed = uv_loop_close(&loop);
+    CHECK(closed == 0);
+  }
+  // Turns the loop until `done`, for 20 s at most.
+  void until(const std::function<bool()>& done) {
+    bool late = false;
+    uv_timer_t limit;
+    uv_timer_init(&loop, &limit);
+    limit.data = &late;
+    uv_timer_start(
+        &limit, [](uv_timer_t* t) { *static_cast<bool*>(t->data) = true; }, 20000, 0);
+    while (!done() && !late)
+      uv_run(&loop, UV_RUN_ONCE);
+    uv_close(reinterpret_cast<uv_handle_t*>(&limit), nullptr);
+    uv_run(&loop, UV_RUN_NOWAIT);
+    REQUIRE_FALSE(late);
+  }
+  uv_loop_t loop{};
+};
+
+struct Fixture : daemon::StoreThread::Observer {
+  Loop loop;
+  NoLog log;
+  std::atomic<int> failures{0}, settled{0}, largest{0};
+  int jobs = 0;
+  int health_changes = 0;
+  bool healthy = true;
+  daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest), *this,
+                             log};
+
+  void on_changes(const std::vector<core::Change>&) override {}
+  void on_jobs(std::vector<core::Job> claimed) override { jobs += static_cast<int>(claimed.size()); }
+  void on_store_health(const core::Result<>& health) override {
+    ++health_changes;
+    healthy = health.has_value();
+  }
+  void stop() {
+    bool stopped = false;
+    thread.stop([&] { stopped = true; });
+    loop.until([&] { return stopped; });
+  }
+};
+
+core::Command fact() {
+  return core::SettleFact{{}, core::JobRelayed{{id_of(1), 1}, {250, "", "ok"}}};
+}
+
+}  // namespace
+
+TEST_CASE("every command is answered once, on the loop, in the order of submission") {
+  Fixture f;
+  f.thread.start({});
+  std::vector<int> answered;
+  for (int i = 0; i < 1000; ++i)
+    REQUIRE(f.thread.submit(core::CancelChallenge{}, [&answered, i](const core::Outcome& outcome) {
+      CHECK(outcome);
+      answered.push_back(i);
+    }));
+  f.loop.until([&] { return answered.size() == 1000; });
+  CHECK(std::is_sorted(answered.begin(), answered.end()));
+  f.stop();
+}
+
+TEST_CASE("commands that wait together share a transaction") {
+  Fixture f;
+  int answered = 0;
+  for (int i = 0; i < 200; ++i)
+    REQUIRE(f.thread.submit(core::CancelChallenge{}, [&](const core::Outcome&) { ++answered; }));
+  f.thread.start({});
+  f.loop.until([&] { return answered == 200; });
+  CHECK(f.largest == 200);
+  f.stop();
+}
+
+TEST_CASE("jobs are claimed only as far as credits go, and go on when credits come back") {
+  Fixture f;
+  f.thread.start({});
+  int answered = 0;
+  for (int i = 0; i < 10; ++i)
+    REQUIRE(f.thread.submit(core::CreateChallenge{}, [&](const core::Outcome&) { ++answered; }));
+  f.loop.until([&] { return answered == 10; });
+  CHECK(f.jobs == 0);
+  f.thread.grant("r", 4);
+  f.loop.until([&] { return f.jobs == 4; });
+  f.thread.settle(fact(), 1);
+  f.loop.until([&] { return f.jobs == 5; });
+  f.thread.revoke();
+  f.thread.settle(fact(), 0);
+  f.loop.until([&] { return f.settled == 2; });
+  f.thread.grant("r", 100);
+  f.loop.until([&] { return f.jobs == 10; });
+  f.stop();
+}
+
+TEST_CASE("a fact that the store could not write is written when it can") {
+  Fixture f;
+  f.failures = 1;
+  f.thread.start({});
+  f.thread.settle(fact(), 0);
+  f.loop.until([&] { return f.settled == 1 && f.healthy; });
+  CHECK(f.health_changes == 2);
+  f.stop();
+}
+
+TEST_CASE("stopping commits what was submitted and refuses what comes later") {
+  Fixture f;
+  f.thread.start({});
+  int answered = 0;
+  for (int i = 0; i < 50; ++i)
+    REQUIRE(f.thread.submit(core::CancelChallenge{}, [&](const core::Outcome&) { ++answered; }));
+  f.stop();
+  CHECK(answered == 50);
+  CHECK_FALSE(f.thread.submit(core::CancelChallenge{}, [](const core::Outcome&) {}));
+}
+
+namespace {
+
+struct ModelReader final : core::StoreReader {
+  core::Result<core::ChallengeView> challenge(const std::string& app, const core::Id& id) override {
+    core::ChallengeView view;
+    view.app = app;
+    view.id = id;
+    return view;
+  }
+  core::Result<core::MessageView> message(const std::string&, const core::Id&) override {
+    return core::fail(core::Errc::not_found, "none");
+  }
+  core::Result<core::PageOf<core::MessageView>> outbox(const core::OutboxFilter&,
+                                                       const core::Page&) override {
+    return core::PageOf<core::MessageView>{};
+  }
+  core::Result<core::OutboxDetail> outbox_item(const core::Id&) override { return core::OutboxDetail{}; }
+  core::Result<core::Stats> stats(core::WallTime) override { return core::Stats{}; }
+};
+
+}  // namespace
+
+TEST_CASE("reads are answered on the loop, errors too") {
+  Loop loop;
+  daemon::ReaderThread reader(&loop.loop, std::make_unique<ModelReader>());
+  int found = 0, missing = 0;
+  for (std::uint8_t i = 0; i < 100; ++i) {
+    REQUIRE(reader.read<core::ChallengeView>(
+        [i](core::StoreReader& store) { return store.challenge("app", id_of(i)); },
+        [&, i](core::Result<core::ChallengeView> view) { found += view && view->id == id_of(i) ? 1 : 0; }));
+    REQUIRE(reader.read<core::MessageView>(
+        [i](core::StoreReader& store) { return store.message("app", id_of(i)); },
+        [&](core::Result<core::MessageView> view) { missing += view ? 0 : 1; }));
+  }
+  loop.until([&] { return found == 100 && missing == 100; });
+  reader.stop();
+}
