@@ -252,6 +252,7 @@ struct Committed {
   std::vector<Job> jobs;             // claimed in this transaction, earliest not_after first
   std::optional<WallTime> next_due;  // when a Sweep will have something to do
   bool more_queued = false;          // queued messages are left that the budget did not cover
+  std::optional<Error> error;        // the transaction as a whole, or its claims, failed: there are no jobs
 };
 
 struct Recovered {

@@ -1,0 +1,253 @@
+#include "store/challenge_commands.h"
+
+#include <fmt/format.h>
+
+#include "store/challenge_secrets.h"
+
+namespace mailotp::store {
+
+using core::Answer;
+using core::ChallengeEffect;
+using core::ChallengeEvent;
+using core::ChallengeOutcome;
+using core::Errc;
+using core::Refusal;
+using core::RefusalKind;
+using core::Result;
+
+namespace {
+
+Refusal refusal(RefusalKind kind) {
+  Refusal out;
+  out.kind = kind;
+  return out;
+}
+
+Refusal refusal_of(const core::ComposeError& error) {
+  Refusal out = refusal(error.fault == core::ComposeFault::template_unknown ? RefusalKind::template_unknown
+                                                                            : RefusalKind::template_failed);
+  out.detail = error.detail;
+  out.field = error.field;
+  return out;
+}
+
+Refusal cooldown_refusal(const ChallengeRecord& c, core::WallTime at) {
+  Refusal out = refusal(RefusalKind::resend_cooldown);
+  out.retry_after = c.row.resend_at - at;
+  out.limit =
+      core::Limit{"resend_cooldown", 1, std::chrono::ceil<core::Seconds>(c.row.cooldown), c.row.resend_at};
+  return out;
+}
+
+Refusal exhausted_refusal(const ChallengeRecord& c, core::WallTime at) {
+  Refusal out = refusal(RefusalKind::sends_exhausted);
+  out.retry_after = c.row.expires_at - at;
+  out.limit =
+      core::Limit{"max_sends", c.row.max_sends,
+                  std::chrono::ceil<core::Seconds>(c.row.expires_at - c.created_at), c.row.expires_at};
+  return out;
+}
+
+// Why the machine does not send; nothing when it does.
+std::optional<Refusal> send_refusal(const ChallengeRecord& c, ChallengeOutcome outcome, core::WallTime at) {
+  switch (outcome) {
+    case ChallengeOutcome::sent:
+    case ChallengeOutcome::resent:
+      return std::nullopt;
+    case ChallengeOutcome::cooldown:
+      return cooldown_refusal(c, at);
+    case ChallengeOutcome::sends_exhausted:
+      return exhausted_refusal(c, at);
+    // Expired: the sweep writes that down, since a refusal writes nothing.
+    case ChallengeOutcome::expired:
+    case ChallengeOutcome::closed:
+    case ChallengeOutcome::unchanged:
+    case ChallengeOutcome::counted:
+    case ChallengeOutcome::valid:
+    case ChallengeOutcome::invalid:
+    case ChallengeOutcome::binding_mismatch:
+    case ChallengeOutcome::not_sent_yet:
+    case ChallengeOutcome::exhausted:
+    case ChallengeOutcome::already_used:
+    case ChallengeOutcome::canceled:
+    case ChallengeOutcome::noted:
+      return refusal(RefusalKind::challenge_closed);
+  }
+  return refusal(RefusalKind::challenge_closed);
+}
+
+MessageDraft draft_of(const ChallengeRecord& c, const core::Id& message, const core::ComposedMail& mail) {
+  return MessageDraft{.id = message,
+                      .challenge = c.id,
+                      .previous = c.message,
+                      .recipient = c.recipient,
+                      .app = c.app,
+                      .mailbox = c.mailbox,
+                      .template_name = c.template_name,
+                      .not_after = c.row.expires_at - c.row.usable_minimum,
+                      .mail = mail};
+}
+
+ChallengeRecord record_of(const core::CreateChallenge& command) {
+  const core::ChallengeTerms& terms = command.terms;
+  ChallengeRecord c;
+  c.id = command.id;
+  c.app = command.app;
+  c.purpose = command.purpose;
+  c.mailbox = command.recipient.mailbox();
+  c.created_at = command.at;
+  c.row.attempts_left = terms.max_attempts;
+  c.row.max_sends = terms.max_sends;
+  c.row.cooldown = terms.cooldown;
+  c.row.usable_minimum = terms.usable_minimum;
+  c.row.expires_at = command.at + terms.ttl;
+  c.row.resend_at = command.at;
+  c.resend = terms.resend;
+  c.code = terms.code;
+  c.template_name = command.template_name;
+  c.locale = command.locale;
+  c.metadata = command.metadata;
+  return c;
+}
+
+// `replaced`: an open one with too little life left to be of use; it is canceled.
+Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
+                          std::optional<ChallengeRecord> replaced) {
+  ChallengeRecord c = record_of(command);
+  if (command.message) {
+    const core::ChallengeStep step = core::step(c.row, ChallengeEvent::send, command.at);
+    if (auto refused = send_refusal(c, step.outcome, command.at)) return *std::move(refused);
+    c.row = step.row;
+  }
+  if (auto sealed = seal_secrets(tx.writer(), c, command.code, command.variables, command.binding); !sealed)
+    return tl::unexpected(sealed.error());
+  const Cause cause{command.at, command.actor};
+  if (replaced) {
+    const core::ChallengeStep step = core::step(replaced->row, ChallengeEvent::cancel, command.at);
+    if (auto canceled = tx.end(*replaced, step, cause); !canceled) return tl::unexpected(canceled.error());
+  }
+  const auto recipient = tx.recipient(command.recipient.key());
+  if (!recipient) return tl::unexpected(recipient.error());
+  c.recipient = *recipient;
+  if (auto logged = tx.append(ChallengeNews::created, c, cause); !logged)
+    return tl::unexpected(logged.error());
+  std::optional<MessageRecord> message;
+  if (command.message) {
+    auto queued = tx.queue(draft_of(c, command.message->id, command.message->mail), cause);
+    if (!queued) return tl::unexpected(queued.error());
+    message = *std::move(queued);
+    c.message = message->n;
+  }
+  if (auto added = tx.add(c); !added) return tl::unexpected(added.error());
+  return core::ChallengeAnswer{core::Disposition::created, view_of(c, message)};
+}
+
+bool has_room(Transaction& tx) {
+  return tx.open_messages() < tx.writer().max_open_messages;
+}
+
+// Another mail of a challenge. `c` is open as far as its row says.
+Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& message, const Cause& cause) {
+  const core::ChallengeStep step = core::step(c.row, ChallengeEvent::send, cause.at);
+  if (auto refused = send_refusal(c, step.outcome, cause.at)) return *std::move(refused);
+  if (!has_room(tx)) return refusal(RefusalKind::overloaded);
+  auto secrets = open_secrets(tx.writer(), c);
+  if (!secrets) return tl::unexpected(secrets.error());
+  core::ComposeRequest request{.app = c.app,
+                               .template_name = c.template_name,
+                               .locale = c.locale,
+                               .recipient = address_of(c.mailbox),
+                               .message = message,
+                               .challenge = c.id,
+                               .at = cause.at,
+                               .life = c.row.expires_at - cause.at,
+                               .code = secrets->code.clone(),
+                               .variables = std::move(secrets->variables),
+                               .binding = std::move(secrets->binding),
+                               .purpose = c.purpose};
+  const auto mail = tx.writer().composer.compose(request);
+  if (!mail) return refusal_of(mail.error());
+
+  // Decided: from here on it is written.
+  if (c.resend == core::ResendMode::fresh) {
+    if (auto renewed = save_new_code(tx, c, secrets->code); !renewed) return tl::unexpected(renewed.error());
+  }
+  if (has(step.effects, ChallengeEffect::supersede_unsent)) {
+    if (auto done = tx.supersede_unsent(c, cause); !done) return tl::unexpected(done.error());
+  }
+  if (auto logged = tx.append(ChallengeNews::sent, c, cause); !logged) return tl::unexpected(logged.error());
+  auto queued = tx.queue(draft_of(c, message, *mail), cause);
+  if (!queued) return tl::unexpected(queued.error());
+  c.message = queued->n;
+  if (auto applied = tx.apply(c, step, cause); !applied) return tl::unexpected(applied.error());
+  const bool first = step.outcome == ChallengeOutcome::sent;
+  return core::ChallengeAnswer{first ? core::Disposition::sent : core::Disposition::resent,
+                               view_of(c, *queued)};
+}
+
+}  // namespace
+
+Result<Answer> create(Transaction& tx, const core::CreateChallenge& command) {
+  std::optional<ChallengeRecord> replaced;
+  if (command.message && command.reuse == core::CreateChallenge::Reuse::open_one) {
+    auto newest = tx.newest_challenge(command.recipient.key(), command.app, command.purpose);
+    if (!newest) return tl::unexpected(newest.error());
+    if (*newest && is_open((*newest)->row.state) && command.at < (*newest)->row.expires_at) {
+      ChallengeRecord& open = **newest;
+      if (open.row.expires_at - command.at >= open.row.usable_minimum)
+        return send_again(tx, open, command.message->id, Cause{command.at, command.actor});
+      replaced = std::move(open);
+    }
+  }
+  if (command.message && !has_room(tx)) return refusal(RefusalKind::overloaded);
+  return create_new(tx, command, std::move(replaced));
+}
+
+Result<Answer> send(Transaction& tx, const core::SendChallenge& command) {
+  auto found = tx.challenge(command.id);
+  if (!found) return tl::unexpected(found.error());
+  if (!*found || (*found)->app != command.app) return refusal(RefusalKind::not_found);
+  return send_again(tx, **found, command.message, Cause{command.at, command.actor});
+}
+
+Result<Answer> cancel(Transaction& tx, const core::CancelChallenge& command) {
+  auto found = tx.challenge(command.id);
+  if (!found) return tl::unexpected(found.error());
+  if (!*found || (*found)->app != command.app) return refusal(RefusalKind::not_found);
+  ChallengeRecord& c = **found;
+  const core::ChallengeStep step = core::step(c.row, ChallengeEvent::cancel, command.at);
+  // One whose time is up is the sweep's to end.
+  if (step.outcome != ChallengeOutcome::canceled) return refusal(RefusalKind::challenge_closed);
+  if (is_open(c.row.state)) {
+    const Cause cause{command.at, command.actor};
+    if (auto ended = tx.end(c, step, cause); !ended) return tl::unexpected(ended.error());
+  }
+  const auto message = tx.message(c.message);
+  if (!message) return tl::unexpected(message.error());
+  return core::ChallengeAnswer{core::Disposition::canceled, view_of(c, *message)};
+}
+
+Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit) {
+  std::vector<core::Id> due;
+  {
+    Rows rows = tx.sql(WriterSql::challenge_due).select(cause.at, limit);
+    for (;;) {
+      const auto more = rows.next();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+      const auto id = rows.id(0);
+      if (!id) return core::fail(Errc::corrupt, "store: a challenge without an id");
+      due.push_back(*id);
+    }
+  }
+  for (const core::Id& id : due) {
+    auto found = tx.challenge(id);
+    if (!found) return tl::unexpected(found.error());
+    if (!*found) return core::fail(Errc::corrupt, "store: an index names a challenge that is not there");
+    const core::ChallengeStep step = core::step((*found)->row, ChallengeEvent::tick, cause.at);
+    if (auto ended = tx.end(**found, step, cause); !ended) return ended;
+  }
+  return {};
+}
+
+}  // namespace mailotp::store

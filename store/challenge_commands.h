@@ -1,0 +1,16 @@
+// The commands on challenges. Each decides first and writes last: what it refuses it has not written.
+#pragma once
+
+#include "store/transaction.h"
+
+namespace mailotp::store {
+
+[[nodiscard]] core::Result<core::Answer> create(Transaction& tx, const core::CreateChallenge& command);
+[[nodiscard]] core::Result<core::Answer> send(Transaction& tx, const core::SendChallenge& command);
+[[nodiscard]] core::Result<core::Answer> check(Transaction& tx, const core::CheckCode& command);
+[[nodiscard]] core::Result<core::Answer> cancel(Transaction& tx, const core::CancelChallenge& command);
+
+// At most `limit` challenges whose time is up.
+[[nodiscard]] core::Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit);
+
+}  // namespace mailotp::store

@@ -1,0 +1,52 @@
+// Running totals, kept beside the rows so that statistics never scan them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/challenge.h"
+#include "core/outbox.h"
+
+namespace mailotp::store {
+
+class Counters {
+ public:
+  static constexpr std::size_t k_size = 2 * core::k_message_states + core::k_challenge_states + 2;
+
+  // Positions in the table of them.
+  [[nodiscard]] static constexpr std::size_t messages(core::MessageState s) {
+    return static_cast<std::size_t>(s);
+  }
+  [[nodiscard]] static constexpr std::size_t ended(core::MessageState s) {
+    return core::k_message_states + static_cast<std::size_t>(s);
+  }
+  [[nodiscard]] static constexpr std::size_t challenges(core::ChallengeState s) {
+    return 2 * core::k_message_states + static_cast<std::size_t>(s);
+  }
+  static constexpr std::size_t k_accepted = k_size - 2;
+  // Every check writes at least this, so that one without a challenge waits for the disk as well and takes as
+  // long.
+  static constexpr std::size_t k_checks = k_size - 1;
+
+  // "messages.queued", "ended_total.relayed", "challenges.otp_sent", "accepted_total", "checks_total".
+  [[nodiscard]] static std::string name(std::size_t position);
+  [[nodiscard]] static std::optional<std::size_t> position(std::string_view name);
+
+  [[nodiscard]] std::int64_t& operator[](std::size_t position) { return values_[position]; }
+  [[nodiscard]] std::int64_t operator[](std::size_t position) const { return values_[position]; }
+
+  void accept(core::MessageState state);
+  void move(core::MessageState from, core::MessageState to);
+  void start(core::ChallengeState state) { ++values_[challenges(state)]; }
+  void move(core::ChallengeState from, core::ChallengeState to);
+  void add(const Counters& change);
+  [[nodiscard]] std::int64_t open_messages() const;
+
+ private:
+  std::array<std::int64_t, k_size> values_{};
+};
+
+}  // namespace mailotp::store

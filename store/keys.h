@@ -1,0 +1,74 @@
+// What is done with the keys: hashing codes, sealing what must not lie in the database in the clear. From
+// each master key four purposes have keys of their own (HKDF-SHA256, RFC 5869).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/id.h"
+#include "core/random.h"
+#include "core/result.h"
+#include "core/secret.h"
+
+namespace mailotp::store {
+
+// Derived from the key, so that it needs no bookkeeping; says nothing about it.
+using KeyId = std::uint32_t;
+[[nodiscard]] std::string format_key_id(KeyId id);  // 8 hexadecimal digits
+
+using Mac = std::array<std::uint8_t, 32>;
+[[nodiscard]] inline std::string_view bytes_of(const Mac& mac) {
+  return {reinterpret_cast<const char*>(mac.data()), mac.size()};
+}
+// In a time that depends on the sizes alone.
+[[nodiscard]] bool same_bytes(std::string_view a, std::string_view b);
+
+// What a code's hash is bound to: with another challenge, app, purpose or recipient the same code has another
+// hash.
+struct CodeSubject {
+  const core::Id& challenge;
+  std::string_view app;
+  std::string_view purpose;
+  std::string_view recipient;  // mailbox, as the challenge has it
+};
+
+// What a sealed value is; part of what its seal authenticates, and each has a key of its own.
+enum class Sealed : std::uint8_t { content = 0, code = 1, data = 2 };
+
+// All keys of the key file. One thread.
+class KeyRing {
+ public:
+  // The first key writes. `source` is the file's path, for errors. Keys are of k_master_key_size bytes.
+  [[nodiscard]] static core::Result<KeyRing> create(const std::vector<core::Secret>& keys,
+                                                    std::string source);
+  KeyRing(KeyRing&&) noexcept;
+  KeyRing& operator=(KeyRing&&) noexcept;
+  ~KeyRing();
+
+  [[nodiscard]] KeyId writing() const;
+  [[nodiscard]] bool has(KeyId key) const;
+  [[nodiscard]] const std::string& source() const;
+
+  // HMAC-SHA256. Errc::not_found for a key that is not in the ring.
+  [[nodiscard]] core::Result<Mac> code_mac(KeyId key, const CodeSubject& subject, std::string_view code);
+  [[nodiscard]] core::Result<Mac> binding_mac(KeyId key, const core::Id& challenge, std::string_view binding);
+
+  // AES-256-GCM under the writing key: nonce (12 bytes, random), ciphertext, tag (16). `record` and `kind`
+  // are authenticated, so that a value cannot be moved to another row or column.
+  [[nodiscard]] core::Result<std::string> seal(Sealed kind, const core::Id& record, std::string_view plain,
+                                               core::RandomSource& random);
+  // Errc::corrupt when the value was not sealed by this key for this record and kind.
+  [[nodiscard]] core::Result<core::Secret> unseal(KeyId key, Sealed kind, const core::Id& record,
+                                                  std::string_view sealed);
+
+ private:
+  struct State;
+  explicit KeyRing(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mailotp::store

@@ -1,0 +1,186 @@
+#include "store/migrations.h"
+
+#include <array>
+#include <string>
+
+#include <fmt/format.h>
+
+namespace mailotp::store {
+
+using core::Errc;
+using core::Result;
+
+namespace {
+
+// Times are milliseconds since the epoch, UTC. Ids are the 16 bytes of a UUIDv7; the integer `n` beside them
+// is what other rows and indexes refer to: new rows land at the right edge of every tree, and an index entry
+// stays small.
+//
+// challenge.message and message.previous chain a challenge's messages, newest first, so that they need no
+// index. message_state serves claims, what is due, and the operators' list: a message that has ended has
+// due_at = never, so within an ended state the entries stand in the order of n. An event belongs to its
+// challenge, or to its message when that has none: one index finds the events of both. event.seq is the
+// durable cursor of the event stream: whoever deletes old events keeps the newest one, or its number would be
+// given out again.
+constexpr const char* k_first = R"sql(
+CREATE TABLE key (
+  id INTEGER PRIMARY KEY
+) STRICT;
+
+CREATE TABLE recipient (
+  id INTEGER PRIMARY KEY,
+  key TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE challenge (
+  n INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  recipient INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  mailbox TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  attempts_left INTEGER NOT NULL,
+  sends INTEGER NOT NULL,
+  max_sends INTEGER NOT NULL,
+  cooldown INTEGER NOT NULL,
+  usable_minimum INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  resend_at INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  message INTEGER,
+  resend INTEGER NOT NULL,
+  code_length INTEGER NOT NULL,
+  alphabet INTEGER NOT NULL,
+  template TEXT NOT NULL,
+  locale TEXT,
+  metadata TEXT,
+  key INTEGER,
+  code_mac BLOB,
+  binding_mac BLOB,
+  kept_code BLOB,
+  data BLOB
+) STRICT;
+CREATE INDEX challenge_of ON challenge (recipient, app, purpose);
+CREATE INDEX challenge_open ON challenge (expires_at) WHERE state <= 2;
+
+CREATE TABLE message (
+  n INTEGER PRIMARY KEY,
+  id BLOB NOT NULL UNIQUE,
+  challenge BLOB,
+  previous INTEGER,
+  current INTEGER NOT NULL,
+  recipient INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  mailbox TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  uncertain INTEGER NOT NULL,
+  orphaned INTEGER NOT NULL,
+  not_after INTEGER NOT NULL,
+  due_at INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  message_id TEXT NOT NULL,
+  template TEXT NOT NULL,
+  template_version TEXT NOT NULL,
+  locale TEXT,
+  metadata TEXT,
+  relay TEXT,
+  reply_code INTEGER,
+  reply_status TEXT,
+  reply_text TEXT,
+  verdict_kind INTEGER,
+  verdict_class TEXT,
+  verdict_permanent INTEGER,
+  verdict_status TEXT,
+  verdict_detail TEXT,
+  verdict_source INTEGER,
+  verdict_at INTEGER
+) STRICT;
+CREATE INDEX message_state ON message (state, due_at);
+CREATE INDEX message_recipient ON message (recipient);
+
+CREATE TABLE message_body (
+  n INTEGER PRIMARY KEY,
+  key INTEGER NOT NULL,
+  content BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE event (
+  seq INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  type INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  challenge BLOB,
+  message BLOB,
+  actor INTEGER NOT NULL,
+  uid INTEGER NOT NULL,
+  detail TEXT
+) STRICT;
+CREATE INDEX event_of ON event (coalesce(challenge, message));
+
+CREATE TABLE counter (
+  name TEXT PRIMARY KEY,
+  value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr std::array k_migrations{k_first};
+
+// The number of steps that the database has seen; 0 for an empty one.
+Result<std::int64_t> version_of(Connection& db) {
+  const auto application = db.number("PRAGMA application_id");
+  const auto version = db.number("PRAGMA user_version");
+  const auto objects = db.number("SELECT count(*) FROM sqlite_schema");
+  if (!application) return tl::unexpected(application.error());
+  if (!version) return tl::unexpected(version.error());
+  if (!objects) return tl::unexpected(objects.error());
+  const bool empty = *application == 0 && *version == 0 && *objects == 0;
+  if (!empty && *application != k_application_id)
+    return core::fail(Errc::invalid, "store: the database is not one of mailotpd");
+  if (*version > static_cast<std::int64_t>(k_migrations.size()))
+    return core::fail(
+        Errc::unsupported,
+        fmt::format("store: the database has schema {}, this program knows {}: it was written by "
+                    "a newer mailotpd",
+                    *version, k_migrations.size()));
+  return *version;
+}
+
+}  // namespace
+
+std::span<const char* const> migrations() {
+  return k_migrations;
+}
+
+Result<> migrate(Connection& db) {
+  const auto version = version_of(db);
+  if (!version) return tl::unexpected(version.error());
+  for (auto i = static_cast<std::size_t>(*version); i < k_migrations.size(); ++i) {
+    const std::string step =
+        fmt::format("BEGIN IMMEDIATE; PRAGMA application_id = {}; {} PRAGMA user_version = {}; COMMIT;",
+                    k_application_id, k_migrations[i], i + 1);
+    if (auto done = db.exec(step.c_str()); !done) {
+      if (db.in_transaction()) {
+        if (auto undone = db.exec("ROLLBACK"); !undone) return undone;
+      }
+      return core::fail(done.error().code, fmt::format("store: migration {} failed", i + 1));
+    }
+  }
+  return {};
+}
+
+Result<> check_schema(Connection& db) {
+  const auto version = version_of(db);
+  if (!version) return tl::unexpected(version.error());
+  if (*version != static_cast<std::int64_t>(k_migrations.size()))
+    return core::fail(Errc::unsupported, fmt::format("store: the database has schema {}, not {}", *version,
+                                                     k_migrations.size()));
+  return {};
+}
+
+}  // namespace mailotp::store

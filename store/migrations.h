@@ -1,0 +1,22 @@
+// The schema, as numbered steps that are never edited after they have landed. PRAGMA user_version is the
+// number of the last one that a database has seen.
+#pragma once
+
+#include <span>
+
+#include "core/result.h"
+#include "store/sqlite.h"
+
+namespace mailotp::store {
+
+inline constexpr std::int64_t k_application_id = 0x6d6f7470;  // "motp"
+
+[[nodiscard]] std::span<const char* const> migrations();
+
+// Brings the database up to date, a transaction for each step. Errc::unsupported: its schema is newer than
+// this program; Errc::invalid: it is another program's.
+[[nodiscard]] core::Result<> migrate(Connection& db);
+// For a reader: the schema is exactly this program's, or the errors of migrate().
+[[nodiscard]] core::Result<> check_schema(Connection& db);
+
+}  // namespace mailotp::store

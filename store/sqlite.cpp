@@ -1,0 +1,193 @@
+#include "store/sqlite.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+namespace mailotp::store {
+
+using core::Errc;
+using core::Result;
+
+namespace {
+
+Errc errc_of(int code) {
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      return Errc::no_space;
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+      return Errc::io;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return Errc::busy;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return Errc::corrupt;
+    case SQLITE_NOMEM:
+      return Errc::unavailable;
+    default:
+      return Errc::internal;
+  }
+}
+
+// SQLite would make the file with the process's umask; it holds addresses.
+Result<> create_private(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) {
+    const int error = errno;
+    return core::fail(error == ENOSPC || error == EDQUOT ? Errc::no_space : Errc::io,
+                      fmt::format("{}: {}", path, std::strerror(error)));
+  }
+  ::close(fd);
+  return {};
+}
+
+}  // namespace
+
+core::Error sqlite_error(sqlite3* db, int code, std::string_view doing) {
+  // The message says more than the code, but only when it is about this error.
+  const bool own = db != nullptr && (sqlite3_errcode(db) & 0xff) == (code & 0xff);
+  return {errc_of(code),
+          fmt::format("store: {}: {} ({})", doing, own ? sqlite3_errmsg(db) : sqlite3_errstr(code), code)};
+}
+
+Rows::~Rows() {
+  // Returns the error of the last step, which next() has reported.
+  (void)sqlite3_reset(statement_);
+  // What was bound by reference must not be reachable any more. Cannot fail.
+  (void)sqlite3_clear_bindings(statement_);
+}
+
+Result<bool> Rows::next() {
+  if (bound_ != SQLITE_OK) return tl::unexpected(sqlite_error(db_, bound_, name_));
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  return tl::unexpected(sqlite_error(db_, code, name_));
+}
+
+Result<> Rows::finish() {
+  for (;;) {
+    const auto more = next();
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return {};
+  }
+}
+
+bool Rows::is_null(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
+
+std::int64_t Rows::integer(int column) const {
+  return sqlite3_column_int64(statement_, column);
+}
+
+std::string_view Rows::text(int column) const {
+  const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  if (bytes == nullptr) return {};
+  return {bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+std::string_view Rows::blob(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  if (bytes == nullptr) return {};
+  return {bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+core::WallTime Rows::time(int column) const {
+  return core::from_unix_ms(integer(column));
+}
+
+std::optional<core::Id> Rows::id(int column) const {
+  const std::string_view bytes = blob(column);
+  core::Id id;
+  if (bytes.size() != id.bytes.size()) return std::nullopt;
+  std::memcpy(id.bytes.data(), bytes.data(), id.bytes.size());
+  return id;
+}
+
+Result<Statement> Statement::prepare(sqlite3* db, const NamedSql& sql) {
+  sqlite3_stmt* raw = nullptr;
+  const int code = sqlite3_prepare_v3(db, sql.text, -1, SQLITE_PREPARE_PERSISTENT, &raw, nullptr);
+  if (code != SQLITE_OK) return tl::unexpected(sqlite_error(db, code, sql.name));
+  Statement out;
+  out.db_ = db;
+  out.statement_.reset(raw);
+  out.name_ = sql.name;
+  return out;
+}
+
+int Statement::bind_one(int at, sqlite3_destructor_type, std::int64_t value) {
+  return sqlite3_bind_int64(statement_.get(), at, value);
+}
+int Statement::bind_one(int at, sqlite3_destructor_type, int value) {
+  return sqlite3_bind_int(statement_.get(), at, value);
+}
+int Statement::bind_one(int at, sqlite3_destructor_type, std::uint32_t value) {
+  return sqlite3_bind_int64(statement_.get(), at, value);
+}
+int Statement::bind_one(int at, sqlite3_destructor_type, std::uint64_t value) {
+  return sqlite3_bind_int64(statement_.get(), at, static_cast<std::int64_t>(value));
+}
+int Statement::bind_one(int at, sqlite3_destructor_type, core::WallTime value) {
+  return sqlite3_bind_int64(statement_.get(), at, core::to_unix_ms(value));
+}
+int Statement::bind_one(int at, sqlite3_destructor_type life, std::string_view value) {
+  // A null pointer would be NULL.
+  const char* bytes = value.data() == nullptr ? "" : value.data();
+  return sqlite3_bind_text64(statement_.get(), at, bytes, value.size(), life, SQLITE_UTF8);
+}
+int Statement::bind_one(int at, sqlite3_destructor_type life, const std::string& value) {
+  return bind_one(at, life, std::string_view(value));
+}
+int Statement::bind_one(int at, sqlite3_destructor_type life, const TextOrNull& value) {
+  if (value.text.empty()) return sqlite3_bind_null(statement_.get(), at);
+  return bind_one(at, life, value.text);
+}
+int Statement::bind_one(int at, sqlite3_destructor_type life, const Blob& value) {
+  if (value.bytes.empty()) return sqlite3_bind_null(statement_.get(), at);
+  return sqlite3_bind_blob64(statement_.get(), at, value.bytes.data(), value.bytes.size(), life);
+}
+int Statement::bind_one(int at, sqlite3_destructor_type life, const core::Id& value) {
+  return sqlite3_bind_blob(statement_.get(), at, value.bytes.data(), static_cast<int>(value.bytes.size()),
+                           life);
+}
+
+Result<Connection> Connection::open(const std::string& path, Access access) {
+  if (access == Access::read_write) {
+    if (auto made = create_private(path); !made) return tl::unexpected(made.error());
+  }
+  const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+                    (access == Access::read_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+  sqlite3* raw = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  Connection out{DatabasePtr(raw)};
+  if (code != SQLITE_OK) return tl::unexpected(sqlite_error(raw, code, "open " + path));
+  if (const int timeout = sqlite3_busy_timeout(raw, k_busy_timeout_ms); timeout != SQLITE_OK)
+    return tl::unexpected(sqlite_error(raw, timeout, "busy_timeout"));
+  return out;
+}
+
+Result<> Connection::exec(const char* sql) {
+  const int code = sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return tl::unexpected(sqlite_error(db_.get(), code, sql));
+  return {};
+}
+
+Result<std::int64_t> Connection::number(const char* sql) {
+  auto statement = Statement::prepare(db_.get(), {sql, sql});
+  if (!statement) return tl::unexpected(statement.error());
+  Rows rows = statement->select();
+  const auto more = rows.next();
+  if (!more) return tl::unexpected(more.error());
+  if (!*more) return core::fail(Errc::corrupt, fmt::format("store: {}: no row", sql));
+  return rows.integer(0);
+}
+
+}  // namespace mailotp::store

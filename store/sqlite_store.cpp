@@ -1,0 +1,267 @@
+#include "store/sqlite_store.h"
+
+#include <fmt/format.h>
+
+#include "store/challenge_commands.h"
+#include "store/lock.h"
+#include "store/message_commands.h"
+#include "store/migrations.h"
+#include "store/wal.h"
+
+namespace mailotp::store {
+
+using core::Committed;
+using core::Errc;
+using core::Error;
+using core::Result;
+
+namespace {
+
+// After a failure the daemon has something to come back for.
+constexpr core::Millis k_retry_after_failure{1000};
+
+// cache_size: 32 MiB, so that the right edges of all trees and what is in flight stay in memory.
+constexpr const char* k_settings =
+    "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -32768; "
+    "PRAGMA trusted_schema = OFF;";
+
+Result<> check_keys(Writer& writer) {
+  std::vector<KeyId> unknown;
+  {
+    Rows rows = writer.sql[WriterSql::key_all].select();
+    for (;;) {
+      const auto more = rows.next();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+      const auto id = static_cast<KeyId>(rows.integer(0));
+      if (!writer.keys.has(id)) unknown.push_back(id);
+    }
+  }
+  for (const KeyId id : unknown) {
+    const auto in_challenge = writer.sql[WriterSql::key_of_open_challenge].select(id).next();
+    if (!in_challenge) return tl::unexpected(in_challenge.error());
+    const auto in_body = writer.sql[WriterSql::key_of_body].select(id).next();
+    if (!in_body) return tl::unexpected(in_body.error());
+    if (*in_challenge || *in_body)
+      return core::fail(Errc::invalid, fmt::format("store: the database needs the key {}, which is not in {}",
+                                                   format_key_id(id), writer.keys.source()));
+    // Retired in good order: nothing that it sealed is left.
+    if (auto done = writer.sql[WriterSql::key_forget].run(id); !done) return done;
+  }
+  return writer.sql[WriterSql::key_add].run(writer.keys.writing());
+}
+
+Result<> load_counters(Writer& writer) {
+  Rows rows = writer.sql[WriterSql::counter_all].select();
+  for (;;) {
+    const auto more = rows.next();
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return {};
+    if (const auto position = Counters::position(rows.text(0))) writer.totals[*position] = rows.integer(1);
+  }
+}
+
+Result<core::Answer> done(Result<> result) {
+  if (!result) return tl::unexpected(std::move(result.error()));
+  return core::Done{};
+}
+
+struct Runner {
+  Transaction& tx;
+
+  Result<core::Answer> operator()(const core::CreateChallenge& c) const { return create(tx, c); }
+  Result<core::Answer> operator()(const core::SendChallenge& c) const { return send(tx, c); }
+  Result<core::Answer> operator()(const core::CheckCode& c) const { return check(tx, c); }
+  Result<core::Answer> operator()(const core::CancelChallenge& c) const { return cancel(tx, c); }
+  Result<core::Answer> operator()(const core::SettleFact& c) const { return done(settle(tx, c)); }
+  Result<core::Answer> operator()(const core::SettleLost& c) const { return done(settle(tx, c)); }
+  Result<core::Answer> operator()(const core::Sweep& c) const {
+    const Cause cause{c.at, {}};
+    if (auto expired = expire_challenges(tx, cause, c.limit); !expired) return done(std::move(expired));
+    return done(sweep_messages(tx, cause, c.limit));
+  }
+};
+
+}  // namespace
+
+struct SqliteStore::State {
+  StateLock lock;
+  Writer writer;
+  Wal wal;
+  std::optional<Error> broken;  // nothing can be promised any more
+
+  // `body` as one transaction. Its own errors leave nothing behind; `in_body` tells them from those of BEGIN
+  // and COMMIT.
+  template <class Body>
+  Result<> transact(std::vector<core::Change>& changes, bool& in_body, Body&& body);
+  Result<> roll_back();
+  // The whole batch and the claims at once: the normal case.
+  Result<> run_together(std::span<core::Command> batch, const core::ClaimBudget& budget, core::WallTime now,
+                        bool& in_body, Committed& out);
+  void run_apart(std::span<core::Command> batch, const core::ClaimBudget& budget, core::WallTime now,
+                 Committed& out);
+  static Result<> look_ahead(Transaction& tx, auto& out);
+};
+
+template <class Body>
+Result<> SqliteStore::State::transact(std::vector<core::Change>& changes, bool& in_body, Body&& body) {
+  in_body = false;
+  if (broken) return tl::unexpected(*broken);
+  if (auto begun = writer.sql[WriterSql::begin].run(); !begun) return begun;
+  Transaction tx(writer);
+  in_body = true;
+  Result<> result = body(tx);
+  if (result) result = tx.write_counters();
+  if (result) {
+    in_body = false;
+    result = writer.sql[WriterSql::commit].run();
+    if (!result && result.error().code == Errc::io) broken = result.error();
+  }
+  if (!result) {
+    if (auto undone = roll_back(); !undone) {
+      in_body = false;
+      return undone;
+    }
+    return result;
+  }
+  writer.totals.add(tx.counted());
+  auto news = tx.take_changes();
+  changes.insert(changes.end(), news.begin(), news.end());
+  return {};
+}
+
+Result<> SqliteStore::State::roll_back() {
+  // SQLite has done it already after some errors.
+  if (!writer.db.in_transaction()) return {};
+  auto undone = writer.sql[WriterSql::rollback].run();
+  if (!undone && !broken) broken = undone.error();
+  return undone;
+}
+
+Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
+  const auto due = tx.next_due();
+  if (!due) return tl::unexpected(due.error());
+  const auto queued = tx.more_queued();
+  if (!queued) return tl::unexpected(queued.error());
+  out.next_due = *due;
+  out.more_queued = *queued;
+  return {};
+}
+
+Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const core::ClaimBudget& budget,
+                                          core::WallTime now, bool& in_body, Committed& out) {
+  return transact(out.changes, in_body, [&](Transaction& tx) -> Result<> {
+    for (const core::Command& command : batch) {
+      auto answer = std::visit(Runner{tx}, command);
+      if (!answer) return tl::unexpected(answer.error());
+      out.outcomes.emplace_back(*std::move(answer));
+    }
+    auto jobs = claim(tx, budget, now);
+    if (!jobs) return tl::unexpected(jobs.error());
+    out.jobs = *std::move(jobs);
+    return look_ahead(tx, out);
+  });
+}
+
+// Something in the batch failed and took the rest with it: each command by itself, so that only the guilty
+// one fails.
+void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::ClaimBudget& budget,
+                                   core::WallTime now, Committed& out) {
+  bool ignored = false;
+  for (const core::Command& command : batch) {
+    core::Outcome outcome;
+    const auto ran = transact(out.changes, ignored, [&](Transaction& tx) -> Result<> {
+      outcome = std::visit(Runner{tx}, command);
+      if (!outcome) return tl::unexpected(outcome.error());
+      return {};
+    });
+    if (!ran) outcome = tl::unexpected(ran.error());
+    out.outcomes.push_back(std::move(outcome));
+  }
+  const auto claimed = transact(out.changes, ignored, [&](Transaction& tx) -> Result<> {
+    auto jobs = claim(tx, budget, now);
+    if (!jobs) return tl::unexpected(jobs.error());
+    out.jobs = *std::move(jobs);
+    return look_ahead(tx, out);
+  });
+  if (claimed) return;
+  out.jobs.clear();
+  out.error = claimed.error();
+  out.next_due = now + k_retry_after_failure;
+  out.more_queued = false;
+}
+
+SqliteStore::SqliteStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+SqliteStore::~SqliteStore() {
+  // Best effort: what stays in the log is read at the next start.
+  if (!state_->broken) (void)state_->wal.empty();
+}
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
+  auto lock = StateLock::acquire(options.state_dir);
+  if (!lock) return tl::unexpected(lock.error());
+  auto db = Connection::open(options.state_dir + "/mailotpd.db", Connection::Access::read_write);
+  if (!db) return tl::unexpected(db.error());
+  if (auto migrated = migrate(*db); !migrated) return tl::unexpected(migrated.error());
+  if (auto wal = db->exec("PRAGMA journal_mode = WAL"); !wal) return tl::unexpected(wal.error());
+  if (auto set = db->exec(k_settings); !set) return tl::unexpected(set.error());
+  auto sql = Prepared<WriterSql, k_writer_statements>::prepare(*db, k_writer_sql);
+  if (!sql) return tl::unexpected(sql.error());
+  sqlite3* raw = db->raw();
+  auto state = std::unique_ptr<State>(
+      new State{*std::move(lock),
+                Writer{*std::move(db), *std::move(sql), std::move(options.keys), std::move(options.policy),
+                       std::move(options.return_path), options.max_open_messages, options.composer,
+                       options.random, Counters{}},
+                Wal(raw), std::nullopt});
+  // The last run may have ended in a failed sync: what the log says must be on the disk before anything is
+  // answered.
+  if (auto emptied = state->wal.empty(); !emptied) return tl::unexpected(emptied.error());
+  if (auto keys = check_keys(state->writer); !keys) return tl::unexpected(keys.error());
+  if (auto counters = load_counters(state->writer); !counters) return tl::unexpected(counters.error());
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));
+}
+
+Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
+  core::Recovered out;
+  std::vector<core::Change> nobody_waits_yet;
+  bool ignored = false;
+  auto settled = state_->transact(nobody_waits_yet, ignored, [&](Transaction& tx) -> Result<> {
+    auto orphans = settle_orphans(tx, now);
+    if (!orphans) return tl::unexpected(orphans.error());
+    out = *std::move(orphans);
+    return State::look_ahead(tx, out);
+  });
+  if (!settled) return tl::unexpected(settled.error());
+  return out;
+}
+
+Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimBudget& budget,
+                              core::WallTime now) {
+  Committed out;
+  bool in_body = false;
+  const auto together = state_->run_together(batch, budget, now, in_body, out);
+  if (together) {
+    state_->wal.bound();
+    return out;
+  }
+  out = {};
+  if (in_body) {
+    state_->run_apart(batch, budget, now, out);
+    return out;
+  }
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    out.outcomes.emplace_back(tl::unexpected(together.error()));
+  out.error = together.error();
+  out.next_due = now + k_retry_after_failure;
+  return out;
+}
+
+Result<> SqliteStore::rest() {
+  if (state_->broken) return tl::unexpected(*state_->broken);
+  return state_->wal.rest();
+}
+
+}  // namespace mailotp::store

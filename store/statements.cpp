@@ -1,0 +1,117 @@
+#include "store/statements.h"
+
+// What store/records.cpp reads, in its order.
+#define CHALLENGE_COLUMNS                                                                               \
+  "n, id, recipient, app, purpose, mailbox, created_at, state, attempts_left, sends, max_sends, "       \
+  "cooldown, usable_minimum, expires_at, resend_at, revision, message, resend, code_length, alphabet, " \
+  "template, locale, metadata, key, code_mac, binding_mac, kept_code, data"
+#define MESSAGE_COLUMNS                                                                              \
+  "n, id, challenge, previous, current, recipient, app, mailbox, created_at, kind, state, attempt, " \
+  "attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "               \
+  "template_version, locale, metadata, relay, reply_code, reply_status, reply_text, verdict_kind, "  \
+  "verdict_class, verdict_permanent, verdict_status, verdict_detail, verdict_source, verdict_at"
+
+namespace mailotp::store {
+
+// In the order of WriterSql.
+constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
+    {"begin", "BEGIN IMMEDIATE"},
+    {"commit", "COMMIT"},
+    {"rollback", "ROLLBACK"},
+    {"recipient_find", "SELECT id FROM recipient WHERE key = ?1"},
+    {"recipient_add", "INSERT INTO recipient (key) VALUES (?1)"},
+    {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
+    {"challenge_newest", "SELECT " CHALLENGE_COLUMNS
+                         " FROM challenge WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND "
+                         "app = ?2 AND purpose = ?3 ORDER BY n DESC LIMIT 1"},
+    {"challenge_add",
+     "INSERT INTO challenge (id, recipient, app, purpose, mailbox, created_at, state, attempts_left, sends, "
+     "max_sends, cooldown, usable_minimum, expires_at, resend_at, revision, message, resend, code_length, "
+     "alphabet, template, locale, metadata, key, code_mac, binding_mac, kept_code, data) VALUES (?1, ?2, ?3, "
+     "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, "
+     "?25, ?26, ?27)"},
+    {"challenge_count_attempt",
+     "UPDATE challenge SET attempts_left = attempts_left - 1 WHERE n = ?1 AND state IN (1, 2) AND "
+     "attempts_left > 0 AND expires_at > ?2"},
+    {"challenge_save",
+     "UPDATE challenge SET state = ?2, attempts_left = ?3, sends = ?4, resend_at = ?5, revision = ?6, "
+     "message = ?7 WHERE n = ?1"},
+    {"challenge_save_code", "UPDATE challenge SET code_mac = ?2 WHERE n = ?1"},
+    {"challenge_end",
+     "UPDATE challenge SET state = ?2, attempts_left = ?3, sends = ?4, resend_at = ?5, revision = ?6, "
+     "message = ?7, key = NULL, code_mac = NULL, binding_mac = NULL, kept_code = NULL, data = NULL "
+     "WHERE n = ?1"},
+    {"challenge_note", "UPDATE challenge SET revision = ?2 WHERE n = ?1"},
+    {"challenge_due",
+     "SELECT id FROM challenge WHERE state <= 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"},
+    {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
+    {"message_by_n", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n = ?1"},
+    {"message_add",
+     "INSERT INTO message (id, challenge, previous, current, recipient, app, mailbox, created_at, kind, "
+     "state, "
+     "attempt, attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "
+     "template_version, locale, metadata) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, 0, ?10, "
+     "?11, ?12, ?13, ?14, ?15, ?16, ?17)"},
+    {"message_save",
+     "UPDATE message SET state = ?2, attempt = ?3, attempts = ?4, uncertain = ?5, orphaned = ?6, "
+     "not_after = ?7, due_at = ?8, revision = ?9, relay = ?10, reply_code = ?11, reply_status = ?12, "
+     "reply_text = ?13, verdict_kind = ?14, verdict_class = ?15, verdict_permanent = ?16, "
+     "verdict_status = ?17, verdict_detail = ?18, verdict_source = ?19, verdict_at = ?20 WHERE n = ?1"},
+    {"message_not_current", "UPDATE message SET current = 0 WHERE n = ?1"},
+    {"message_claimable", "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 0 ORDER BY due_at LIMIT ?1"},
+    {"message_due",
+     "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"},
+    {"message_sending", "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 1"},
+    {"message_any_queued", "SELECT 1 FROM message WHERE state = 0 LIMIT 1"},
+    {"body_add", "INSERT INTO message_body (n, key, content) VALUES (?1, ?2, ?3)"},
+    {"body_get", "SELECT key, content FROM message_body WHERE n = ?1"},
+    {"body_erase", "DELETE FROM message_body WHERE n = ?1"},
+    {"event_add",
+     "INSERT INTO event (at, type, app, challenge, message, actor, uid, detail) VALUES (?1, ?2, ?3, ?4, ?5, "
+     "?6, ?7, ?8)"},
+    {"counter_add",
+     "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
+     "value = value + excluded.value"},
+    {"counter_all", "SELECT name, value FROM counter"},
+    // Not the messages in `sending`: their next news is a fact.
+    {"next_due",
+     "SELECT min(at) FROM (SELECT min(expires_at) AS at FROM challenge WHERE state <= 2 "
+     "UNION ALL SELECT min(due_at) FROM message WHERE state = 0 "
+     "UNION ALL SELECT min(due_at) FROM message WHERE state = 2 "
+     "UNION ALL SELECT min(due_at) FROM message WHERE state = 3 "
+     "UNION ALL SELECT min(due_at) FROM message WHERE state = 4)"},
+    {"key_all", "SELECT id FROM key"},
+    {"key_add", "INSERT INTO key (id) VALUES (?1) ON CONFLICT (id) DO NOTHING"},
+    {"key_forget", "DELETE FROM key WHERE id = ?1"},
+    {"key_of_open_challenge",
+     "SELECT 1 FROM challenge INDEXED BY challenge_open WHERE state <= 2 AND expires_at > 0 AND key = ?1 "
+     "LIMIT 1"},
+    {"key_of_body",
+     "SELECT 1 FROM message m JOIN message_body b ON b.n = m.n WHERE m.state <= 4 AND b.key = ?1 LIMIT 1"},
+}};
+
+// In the order of ReaderSql.
+constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
+    {"begin", "BEGIN"},
+    {"end", "COMMIT"},
+    {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
+    {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
+    {"message_by_n", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n = ?1"},
+    {"recipient_find", "SELECT id FROM recipient WHERE key = ?1"},
+    {"outbox_newest", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n < ?1 ORDER BY n DESC LIMIT ?2"},
+    // The newest of a state are found and sorted in the index alone; only their rows are then read.
+    {"outbox_of_state",
+     "SELECT " MESSAGE_COLUMNS
+     " FROM message WHERE n IN (SELECT n FROM message WHERE state = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2) "
+     "ORDER BY n DESC"},
+    {"outbox_of_recipient",
+     "SELECT " MESSAGE_COLUMNS " FROM message WHERE recipient = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"events_of",
+     "SELECT seq, at, type, app, challenge, message, actor, uid, detail FROM event "
+     "WHERE coalesce(challenge, message) = ?1 ORDER BY seq"},
+    {"counter_all", "SELECT name, value FROM counter"},
+    {"oldest_of_state",
+     "SELECT created_at FROM message WHERE n = (SELECT min(n) FROM message WHERE state = ?1)"},
+}};
+
+}  // namespace mailotp::store

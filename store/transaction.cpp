@@ -1,0 +1,282 @@
+#include "store/transaction.h"
+
+#include <fmt/format.h>
+
+namespace mailotp::store {
+
+using core::Errc;
+using core::Result;
+
+namespace {
+
+template <class Record, class Read>
+Result<std::optional<Record>> only_row(Rows rows, Read read) {
+  const auto found = rows.next();
+  if (!found) return tl::unexpected(found.error());
+  if (!*found) return std::optional<Record>{};
+  auto record = read(rows);
+  if (!record) return tl::unexpected(record.error());
+  return std::optional<Record>(*std::move(record));
+}
+
+}  // namespace
+
+Result<std::int64_t> Transaction::recipient(const std::string& key) {
+  {
+    Rows rows = sql(WriterSql::recipient_find).select(key);
+    const auto found = rows.next();
+    if (!found) return tl::unexpected(found.error());
+    if (*found) return rows.integer(0);
+  }
+  if (auto added = sql(WriterSql::recipient_add).run(key); !added) return tl::unexpected(added.error());
+  return writer_.db.last_rowid();
+}
+
+Result<std::optional<ChallengeRecord>> Transaction::challenge(const core::Id& id) {
+  return only_row<ChallengeRecord>(sql(WriterSql::challenge_by_id).select(id), read_challenge);
+}
+
+Result<std::optional<ChallengeRecord>> Transaction::newest_challenge(const std::string& recipient_key,
+                                                                     const std::string& app,
+                                                                     const std::string& purpose) {
+  return only_row<ChallengeRecord>(sql(WriterSql::challenge_newest).select(recipient_key, app, purpose),
+                                   read_challenge);
+}
+
+Result<> Transaction::add(ChallengeRecord& c) {
+  auto added =
+      sql(WriterSql::challenge_add)
+          .run(c.id, c.recipient, c.app, c.purpose, c.mailbox, c.created_at, static_cast<int>(c.row.state),
+               c.row.attempts_left, c.row.sends, c.row.max_sends, std::int64_t{c.row.cooldown.count()},
+               std::int64_t{c.row.usable_minimum.count()}, c.row.expires_at, c.row.resend_at, c.row.revision,
+               c.message, static_cast<int>(c.resend), c.code.length, static_cast<int>(c.code.alphabet),
+               c.template_name, TextOrNull{c.locale}, TextOrNull{c.metadata}, c.key, Blob{c.code_mac},
+               Blob{c.binding_mac}, Blob{c.kept_code}, Blob{c.data});
+  if (!added) return added;
+  c.n = writer_.db.last_rowid();
+  counted_.start(c.row.state);
+  changed(c.id, std::nullopt);
+  return {};
+}
+
+Result<> Transaction::apply(ChallengeRecord& c, const core::ChallengeStep& step, const Cause& cause) {
+  const core::ChallengeState before = c.row.state;
+  c.row = step.row;
+  const bool erase = has(step.effects, core::ChallengeEffect::erase_secrets);
+  auto saved = sql(erase ? WriterSql::challenge_end : WriterSql::challenge_save)
+                   .run(c.n, static_cast<int>(c.row.state), c.row.attempts_left, c.row.sends, c.row.resend_at,
+                        c.row.revision, c.message);
+  if (!saved) return saved;
+  if (erase) {
+    c.code_mac.clear();
+    c.binding_mac.clear();
+    c.kept_code.clear();
+    c.data.clear();
+  }
+  counted_.move(before, c.row.state);
+  changed(c.id, std::nullopt);
+  if (!has(step.effects, core::ChallengeEffect::end_unsent)) return {};
+  const bool expired = c.row.state == core::ChallengeState::expired;
+  return step_all(c, core::EndWithChallenge{expired}, cause);
+}
+
+Result<> Transaction::end(ChallengeRecord& c, const core::ChallengeStep& step, const Cause& cause) {
+  if (auto applied = apply(c, step, cause); !applied) return applied;
+  switch (c.row.state) {
+    case core::ChallengeState::expired:
+      return append(ChallengeNews::expired, c, cause);
+    case core::ChallengeState::canceled:
+      return append(ChallengeNews::canceled, c, cause);
+    case core::ChallengeState::otp_exhausted:
+      return append(ChallengeNews::exhausted, c, cause);
+    case core::ChallengeState::started:
+    case core::ChallengeState::otp_sent:
+    case core::ChallengeState::otp_invalid:
+    case core::ChallengeState::otp_valid:
+      return {};
+  }
+  return {};
+}
+
+Result<> Transaction::supersede_unsent(const ChallengeRecord& c, const Cause& cause) {
+  return step_all(c, core::Supersede{}, cause);
+}
+
+Result<> Transaction::step_all(const ChallengeRecord& c, const core::MessageEvent& event,
+                               const Cause& cause) {
+  std::optional<std::int64_t> next = c.message;
+  while (next) {
+    auto found = message(next);
+    if (!found) return tl::unexpected(found.error());
+    if (!*found) return {};  // older ones have been purged
+    MessageRecord& one = **found;
+    next = one.previous;
+    if (!is_open(one.row.state)) continue;
+    if (auto stepped = step_alone(one, event, cause, {}); !stepped) return tl::unexpected(stepped.error());
+  }
+  return {};
+}
+
+Result<std::optional<MessageRecord>> Transaction::message(const core::Id& id) {
+  return only_row<MessageRecord>(sql(WriterSql::message_by_id).select(id), read_message);
+}
+
+Result<std::optional<MessageRecord>> Transaction::message(std::optional<std::int64_t> n) {
+  if (!n) return std::optional<MessageRecord>{};
+  return only_row<MessageRecord>(sql(WriterSql::message_by_n).select(*n), read_message);
+}
+
+Result<MessageRecord> Transaction::queue(const MessageDraft& draft, const Cause& cause) {
+  MessageRecord m;
+  m.id = draft.id;
+  m.challenge = draft.challenge;
+  m.previous = draft.previous;
+  m.recipient = draft.recipient;
+  m.app = draft.app;
+  m.mailbox = draft.mailbox;
+  m.created_at = cause.at;
+  m.row.not_after = draft.not_after;
+  m.row.due_at = draft.not_after;
+  m.message_id = draft.mail.message_id;
+  m.template_name = draft.template_name;
+  m.template_version = draft.mail.template_version;
+  m.locale = draft.mail.locale;
+  const auto sealed = writer_.keys.seal(Sealed::content, m.id, draft.mail.content.reveal(), writer_.random);
+  if (!sealed) return tl::unexpected(sealed.error());
+  auto added = sql(WriterSql::message_add)
+                   .run(m.id, m.challenge, m.previous, m.recipient, m.app, m.mailbox, m.created_at,
+                        static_cast<int>(m.row.kind), static_cast<int>(m.row.state), m.row.not_after,
+                        m.row.due_at, m.row.revision, m.message_id, m.template_name, m.template_version,
+                        TextOrNull{m.locale}, TextOrNull{m.metadata});
+  if (!added) return tl::unexpected(added.error());
+  m.n = writer_.db.last_rowid();
+  if (auto body = sql(WriterSql::body_add).run(m.n, writer_.keys.writing(), Blob{*sealed}); !body)
+    return tl::unexpected(body.error());
+  if (m.previous) {
+    if (auto old = sql(WriterSql::message_not_current).run(*m.previous); !old)
+      return tl::unexpected(old.error());
+  }
+  counted_.accept(m.row.state);
+  changed(m.challenge, m.id);
+  if (auto logged = append(m, cause, {}); !logged) return tl::unexpected(logged.error());
+  return m;
+}
+
+Result<> Transaction::save(const MessageRecord& m) {
+  std::optional<int> reply_code;
+  std::string_view reply_status;
+  std::string_view reply_text;
+  if (const auto& reply = m.row.reply) {
+    reply_code = reply->code;
+    reply_status = reply->status;
+    reply_text = reply->text;
+  }
+  std::optional<int> kind;
+  std::optional<int> permanent;
+  std::optional<int> source;
+  std::optional<core::WallTime> verdict_at;
+  std::string_view verdict_class;
+  std::string_view status;
+  std::string_view detail;
+  if (const auto& verdict = m.row.verdict) {
+    kind = static_cast<int>(verdict->kind);
+    permanent = verdict->permanent ? 1 : 0;
+    source = static_cast<int>(verdict->source);
+    verdict_at = verdict->at;
+    verdict_class = verdict->verdict_class;
+    status = verdict->status;
+    detail = verdict->detail;
+  }
+  return sql(WriterSql::message_save)
+      .run(m.n, static_cast<int>(m.row.state), m.row.attempt, m.row.attempts, m.row.uncertain, m.row.orphaned,
+           m.row.not_after, m.row.due_at, m.row.revision, TextOrNull{m.row.relay}, reply_code,
+           TextOrNull{reply_status}, TextOrNull{reply_text}, kind, TextOrNull{verdict_class}, permanent,
+           TextOrNull{status}, TextOrNull{detail}, source, verdict_at);
+}
+
+Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
+                                     std::string_view detail) {
+  core::MessageStep step = core::step(m.row, event, writer_.policy, cause.at, writer_.random);
+  if (!step.changed) return false;
+  const core::MessageRow before = std::exchange(m.row, std::move(step.row));
+  if (auto saved = save(m); !saved) return tl::unexpected(saved.error());
+  if (step.erase_content) {
+    if (auto erased = sql(WriterSql::body_erase).run(m.n); !erased) return tl::unexpected(erased.error());
+  }
+  counted_.move(before.state, m.row.state);
+  // A claim and the return to the queue are told by the attempt number of the event that follows them.
+  const bool news = m.row.revision != before.revision;
+  if (news) {
+    changed(m.challenge, m.id);
+    if (auto logged = append(m, cause, detail); !logged) return tl::unexpected(logged.error());
+  }
+  return true;
+}
+
+Result<bool> Transaction::step(MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
+                               std::string detail) {
+  const std::uint64_t revision = m.row.revision;
+  const auto stepped = step_alone(m, event, cause, detail);
+  if (!stepped || !*stepped || m.row.revision == revision) return stepped;
+  if (auto told = tell_challenge(m, cause); !told) return tl::unexpected(told.error());
+  return true;
+}
+
+Result<> Transaction::tell_challenge(const MessageRecord& m, const Cause& cause) {
+  if (!m.challenge || !m.current) return {};
+  auto found = challenge(*m.challenge);
+  if (!found) return tl::unexpected(found.error());
+  if (!*found) return {};  // purged before its message
+  ChallengeRecord& c = **found;
+  const core::ChallengeStep step = core::step(c.row, core::ChallengeEvent::message_changed, cause.at);
+  if (step.outcome == core::ChallengeOutcome::expired) return end(c, step, cause);
+  return sql(WriterSql::challenge_note).run(c.n, step.row.revision);
+}
+
+Result<core::Secret> Transaction::content(const MessageRecord& m) {
+  Rows rows = sql(WriterSql::body_get).select(m.n);
+  const auto found = rows.next();
+  if (!found) return tl::unexpected(found.error());
+  if (!*found)
+    return core::fail(Errc::corrupt, fmt::format("store: message {} has no body", core::to_string(m.id)));
+  return writer_.keys.unseal(static_cast<KeyId>(rows.integer(0)), Sealed::content, m.id, rows.blob(1));
+}
+
+Result<> Transaction::append(ChallengeNews news, const ChallengeRecord& c, const Cause& cause,
+                             std::string_view detail) {
+  return sql(WriterSql::event_add)
+      .run(cause.at, static_cast<int>(news), c.app, c.id, std::optional<core::Id>{},
+           static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
+}
+
+Result<> Transaction::append(const MessageRecord& m, const Cause& cause, std::string_view detail) {
+  return sql(WriterSql::event_add)
+      .run(cause.at, k_message_event + static_cast<int>(m.row.state), m.app, m.challenge, m.id,
+           static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
+}
+
+void Transaction::changed(std::optional<core::Id> challenge, std::optional<core::Id> message) {
+  changes_.push_back({challenge, message});
+}
+
+Result<> Transaction::write_counters() {
+  for (std::size_t i = 0; i < Counters::k_size; ++i) {
+    if (counted_[i] == 0) continue;
+    if (auto added = sql(WriterSql::counter_add).run(Counters::name(i), counted_[i]); !added) return added;
+  }
+  return {};
+}
+
+Result<std::optional<core::WallTime>> Transaction::next_due() {
+  Rows rows = sql(WriterSql::next_due).select();
+  const auto found = rows.next();
+  if (!found) return tl::unexpected(found.error());
+  if (!*found || rows.is_null(0) || rows.time(0) >= core::k_never) return std::optional<core::WallTime>{};
+  return std::optional(rows.time(0));
+}
+
+Result<bool> Transaction::more_queued() {
+  return sql(WriterSql::message_any_queued).select().next();
+}
+
+}  // namespace mailotp::store

@@ -1,0 +1,124 @@
+// One transaction of the writer: rows in and out, and what follows from a decision of the machines in core/.
+// The commands (challenge_commands, message_commands) are built from these. What a transaction has learned
+// for others (counters, changes) is taken over only when it has been committed.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/composer.h"
+#include "core/random.h"
+#include "core/store.h"
+#include "store/counters.h"
+#include "store/events.h"
+#include "store/keys.h"
+#include "store/records.h"
+#include "store/statements.h"
+
+namespace mailotp::store {
+
+// What every transaction works with. Lives as long as the store.
+struct Writer {
+  Connection db;
+  Prepared<WriterSql, k_writer_statements> sql;
+  KeyRing keys;
+  core::DeliveryPolicy policy;
+  std::string return_path;
+  std::int64_t max_open_messages;
+  const core::Composer& composer;
+  core::RandomSource& random;
+  Counters totals;  // as committed
+};
+
+// When and through whom.
+struct Cause {
+  core::WallTime at;
+  core::Actor actor;
+};
+
+// A message that is about to be written.
+struct MessageDraft {
+  const core::Id& id;
+  const core::Id& challenge;
+  std::optional<std::int64_t> previous;
+  std::int64_t recipient;
+  const std::string& app;
+  const std::string& mailbox;
+  const std::string& template_name;
+  core::WallTime not_after;
+  const core::ComposedMail& mail;
+};
+
+class Transaction {
+ public:
+  explicit Transaction(Writer& writer) : writer_(writer) {}
+
+  [[nodiscard]] Writer& writer() { return writer_; }
+  [[nodiscard]] Statement& sql(WriterSql name) { return writer_.sql[name]; }
+
+  // ---- Recipients
+  // The row of this key; made when there is none.
+  [[nodiscard]] core::Result<std::int64_t> recipient(const std::string& key);
+
+  // ---- Challenges
+  [[nodiscard]] core::Result<std::optional<ChallengeRecord>> challenge(const core::Id& id);
+  [[nodiscard]] core::Result<std::optional<ChallengeRecord>> newest_challenge(
+      const std::string& recipient_key, const std::string& app, const std::string& purpose);
+  [[nodiscard]] core::Result<> add(ChallengeRecord& challenge);
+  // Saves what the machine decided, ends unsent messages and erases secrets where it says so, and notes the
+  // change. The caller appends the event.
+  [[nodiscard]] core::Result<> apply(ChallengeRecord& challenge, const core::ChallengeStep& step,
+                                     const Cause& cause);
+  // As apply, with the event that the new state asks for (expired, canceled, exhausted).
+  [[nodiscard]] core::Result<> end(ChallengeRecord& challenge, const core::ChallengeStep& step,
+                                   const Cause& cause);
+  [[nodiscard]] core::Result<> supersede_unsent(const ChallengeRecord& challenge, const Cause& cause);
+
+  // ---- Messages
+  [[nodiscard]] core::Result<std::optional<MessageRecord>> message(const core::Id& id);
+  [[nodiscard]] core::Result<std::optional<MessageRecord>> message(std::optional<std::int64_t> n);
+  // Queues a mail: row, sealed body, event, counters.
+  [[nodiscard]] core::Result<MessageRecord> queue(const MessageDraft& draft, const Cause& cause);
+  // Runs the machine on one message and does what it decides: row, body, event with `detail`, the revision of
+  // its challenge. False: the event changed nothing.
+  [[nodiscard]] core::Result<bool> step(MessageRecord& message, const core::MessageEvent& event,
+                                        const Cause& cause, std::string detail = {});
+  // Errc::corrupt when it is missing or does not open.
+  [[nodiscard]] core::Result<core::Secret> content(const MessageRecord& message);
+
+  // ---- The rest
+  [[nodiscard]] core::Result<> append(ChallengeNews news, const ChallengeRecord& challenge,
+                                      const Cause& cause, std::string_view detail = {});
+  void changed(std::optional<core::Id> challenge, std::optional<core::Id> message);
+  [[nodiscard]] Counters& counted() { return counted_; }
+  // Open messages, with those of this transaction.
+  [[nodiscard]] std::int64_t open_messages() const {
+    return writer_.totals.open_messages() + counted_.open_messages();
+  }
+
+  // Before the COMMIT: writes the counters.
+  [[nodiscard]] core::Result<> write_counters();
+  [[nodiscard]] core::Result<std::optional<core::WallTime>> next_due();
+  [[nodiscard]] core::Result<bool> more_queued();
+  [[nodiscard]] std::vector<core::Change> take_changes() { return std::move(changes_); }
+
+ private:
+  [[nodiscard]] core::Result<> save(const MessageRecord& message);
+  // The machine's decision on one message, but for its challenge.
+  [[nodiscard]] core::Result<bool> step_alone(MessageRecord& message, const core::MessageEvent& event,
+                                              const Cause& cause, std::string_view detail);
+  [[nodiscard]] core::Result<> tell_challenge(const MessageRecord& message, const Cause& cause);
+  // Runs `event` on every open message of the challenge.
+  [[nodiscard]] core::Result<> step_all(const ChallengeRecord& challenge, const core::MessageEvent& event,
+                                        const Cause& cause);
+  [[nodiscard]] core::Result<> append(const MessageRecord& message, const Cause& cause,
+                                      std::string_view detail);
+
+  Writer& writer_;
+  Counters counted_;  // by this transaction
+  std::vector<core::Change> changes_;
+};
+
+}  // namespace mailotp::store
