@@ -1,0 +1,265 @@
+#include "ctl/answers.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace mailotp::ctl {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using core::Errc;
+
+constexpr int k_max_depth = 32;
+
+const Json& member(const Json& object, const char* name) {
+  static const Json k_null;
+  const auto it = object.find(name);
+  return it == object.end() ? k_null : *it;
+}
+
+std::string text(const Json& object, const char* name) {
+  const Json& value = member(object, name);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+std::int64_t whole(const Json& object, const char* name) {
+  const Json& value = member(object, name);
+  return value.is_number_integer() ? value.get<std::int64_t>() : 0;
+}
+
+bool truth(const Json& object, const char* name) {
+  const Json& value = member(object, name);
+  return value.is_boolean() && value.get<bool>();
+}
+
+std::optional<core::WallTime> time(const Json& object, const char* name) {
+  const auto parsed = core::parse_rfc3339(text(object, name));
+  return parsed ? std::optional(*parsed) : std::nullopt;
+}
+
+std::map<std::string, std::int64_t> counts(const Json& object, const char* name) {
+  std::map<std::string, std::int64_t> out;
+  const Json& value = member(object, name);
+  if (!value.is_object()) return out;
+  for (const auto& [key, count] : value.items()) {
+    if (count.is_number_integer()) out.emplace(key, count.get<std::int64_t>());
+  }
+  return out;
+}
+
+std::string line_of(const Json& value) {
+  return value.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
+core::Result<Json> parse_object(std::string_view body) {
+  // What is deeper is left out: printing it would recurse as deep.
+  const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth <= k_max_depth; };
+  auto value = Json::parse(body, shallow, false);
+  if (!value.is_object()) return core::fail(Errc::malformed, "the answer is no JSON object");
+  return value;
+}
+
+core::Result<Json> parse_page(std::string_view body) {
+  auto value = parse_object(body);
+  if (value && !member(*value, "items").is_array())
+    return core::fail(Errc::malformed, "the answer is no list: it has no \"items\"");
+  return value;
+}
+
+// "450 4.2.1 try again", of whatever is there.
+std::string reply_text(const Json& reply) {
+  if (!reply.is_object()) return {};
+  std::string out;
+  const auto add = [&out](const std::string& part) {
+    if (!part.empty()) out += (out.empty() ? "" : " ") + part;
+  };
+  if (const auto code = whole(reply, "code"); code != 0) add(std::to_string(code));
+  add(text(reply, "status"));
+  add(text(reply, "text"));
+  return out;
+}
+
+std::optional<VerdictInfo> verdict_of(const Json& value) {
+  if (!value.is_object()) return std::nullopt;
+  return VerdictInfo{text(value, "kind"),   text(value, "class"),  truth(value, "permanent"),
+                     text(value, "status"), text(value, "detail"), text(value, "source")};
+}
+
+MessageInfo message_of(const Json& value) {
+  MessageInfo out;
+  out.id = text(value, "id");
+  out.challenge = text(value, "challenge");
+  out.app = text(value, "app");
+  out.kind = text(value, "kind");
+  out.recipient = text(value, "recipient");
+  out.state = text(value, "state");
+  out.attempts = whole(value, "attempts");
+  out.uncertain = whole(value, "uncertain");
+  if (member(value, "age_seconds").is_number_integer()) out.age = core::Seconds{whole(value, "age_seconds")};
+  out.created_at = time(value, "created_at");
+  out.not_after = time(value, "not_after");
+  out.next_attempt_at = time(value, "next_attempt_at");
+  out.relay = text(value, "relay");
+  out.reply = reply_text(member(value, "reply"));
+  out.verdict = verdict_of(member(value, "verdict"));
+  out.message_id = text(value, "message_id");
+  out.template_name = text(value, "template");
+  out.template_version = text(value, "template_version");
+  out.locale = text(value, "locale");
+  return out;
+}
+
+// An event's detail for people: "stage=rcpt relay=primary".
+std::string detail_text(const Json& detail) {
+  if (detail.is_null()) return {};
+  if (!detail.is_object()) return line_of(detail);
+  std::string out;
+  for (const auto& [key, value] : detail.items()) {
+    if (!out.empty()) out += ' ';
+    const bool is_reply = key == "reply" && value.is_object();
+    out += fmt::format("{}={}", key,
+                       is_reply            ? reply_text(value)
+                       : value.is_string() ? value.get<std::string>()
+                                           : line_of(value));
+  }
+  return out;
+}
+
+EventInfo event_of(const Json& value) {
+  EventInfo out{text(value, "at"), text(value, "type"), text(value, "actor"),
+                detail_text(member(value, "detail"))};
+  if (member(value, "uid").is_number_integer()) out.actor += fmt::format(" {}", whole(value, "uid"));
+  return out;
+}
+
+}  // namespace
+
+core::Result<PageInfo<MessageInfo>> read_outbox(std::string_view body) {
+  const auto page = parse_page(body);
+  if (!page) return tl::unexpected(page.error());
+  PageInfo<MessageInfo> out;
+  for (const Json& item : member(*page, "items")) {
+    if (item.is_object()) out.items.push_back(message_of(item));
+  }
+  out.next_cursor = text(*page, "next_cursor");
+  return out;
+}
+
+core::Result<MessageDetail> read_message(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  MessageDetail out{message_of(*value), {}};
+  if (const Json& events = member(*value, "events"); events.is_array()) {
+    for (const Json& event : events) {
+      if (event.is_object()) out.events.push_back(event_of(event));
+    }
+  }
+  return out;
+}
+
+core::Result<ChallengeInfo> read_challenge(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  ChallengeInfo out;
+  out.id = text(*value, "id");
+  out.app = text(*value, "app");
+  out.recipient = text(*value, "recipient");
+  out.purpose = text(*value, "purpose");
+  out.state = text(*value, "state");
+  out.created_at = time(*value, "created_at");
+  out.expires_at = time(*value, "expires_at");
+  out.resend_at = time(*value, "resend_at");
+  out.attempts_left = whole(*value, "attempts_left");
+  out.sends_left = whole(*value, "sends_left");
+  out.revision = whole(*value, "revision");
+  if (const Json& message = member(*value, "message"); message.is_object()) out.message = message_of(message);
+  return out;
+}
+
+core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body) {
+  const auto page = parse_page(body);
+  if (!page) return tl::unexpected(page.error());
+  PageInfo<RelayInfo> out;
+  for (const Json& item : member(*page, "items")) {
+    if (!item.is_object()) continue;
+    out.items.push_back({text(item, "name"), text(item, "state"), whole(item, "connections"),
+                         text(item, "last_error"), time(item, "last_error_at")});
+  }
+  return out;
+}
+
+core::Result<DaemonInfo> read_daemon(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return DaemonInfo{text(*value, "version"), text(*value, "mode")};
+}
+
+core::Result<ReadyInfo> read_ready(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  if (!member(*value, "ready").is_boolean())
+    return core::fail(Errc::malformed, "the answer of /readyz does not say \"ready\"");
+  ReadyInfo out{truth(*value, "ready"), text(*value, "store"), text(*value, "bounces"), {}};
+  if (const Json& relays = member(*value, "relays"); relays.is_object()) {
+    for (const auto& [name, state] : relays.items())
+      out.relays.emplace_back(name, state.is_string() ? state.get<std::string>() : std::string());
+  }
+  return out;
+}
+
+core::Result<StatsInfo> read_stats(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return StatsInfo{counts(*value, "messages"), counts(*value, "oldest_seconds"),
+                   counts(*value, "ended_total"), counts(*value, "challenges"),
+                   whole(*value, "accepted_total")};
+}
+
+ProblemInfo read_problem(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return {};
+  ProblemInfo out{text(*value, "code"),  text(*value, "title"),      text(*value, "detail"),
+                  text(*value, "field"), text(*value, "request_id"), std::nullopt};
+  if (member(*value, "retry_after").is_number_integer())
+    out.retry_after = core::Seconds{whole(*value, "retry_after")};
+  return out;
+}
+
+core::Result<std::string> object_line(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return line_of(*value);
+}
+
+core::Result<PageInfo<std::string>> item_lines(std::string_view body) {
+  const auto page = parse_page(body);
+  if (!page) return tl::unexpected(page.error());
+  PageInfo<std::string> out;
+  for (const Json& item : member(*page, "items"))
+    out.items.push_back(line_of(item));
+  out.next_cursor = text(*page, "next_cursor");
+  return out;
+}
+
+core::Result<std::string> status_line(std::string_view daemon, std::string_view ready, std::string_view stats,
+                                      std::string_view relays) {
+  Json out = Json::object();
+  for (const std::string_view body : {daemon, ready}) {
+    const auto value = parse_object(body);
+    if (!value) return tl::unexpected(value.error());
+    for (const auto& [key, one] : value->items()) {
+      if (!out.contains(key)) out[key] = one;
+    }
+  }
+  const auto numbers = parse_object(stats);
+  if (!numbers) return tl::unexpected(numbers.error());
+  out["stats"] = *numbers;
+  if (!relays.empty()) {
+    const auto page = parse_page(relays);
+    if (!page) return tl::unexpected(page.error());
+    out["relays"] = member(*page, "items");
+  }
+  return line_of(out);
+}
+
+}  // namespace mailotp::ctl

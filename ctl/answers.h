@@ -1,0 +1,138 @@
+// The daemon's answers as values; the one .cpp of it is the one that sees JSON. A field that an older or
+// newer daemon does not send is empty. Nothing here is escaped for a terminal.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/result.h"
+#include "core/time.h"
+
+namespace mailotp::ctl {
+
+struct VerdictInfo {
+  std::string kind;
+  std::string verdict_class;
+  bool permanent = false;
+  std::string status;
+  std::string detail;
+  std::string source;
+};
+
+struct MessageInfo {
+  std::string id;
+  std::string challenge;
+  std::string app;
+  std::string kind;
+  std::string recipient;
+  std::string state;
+  std::int64_t attempts = 0;
+  std::int64_t uncertain = 0;
+  std::optional<core::Seconds> age;
+  std::optional<core::WallTime> created_at;
+  std::optional<core::WallTime> not_after;
+  std::optional<core::WallTime> next_attempt_at;
+  std::string relay;
+  std::string reply;  // "450 4.2.1 try again"
+  std::optional<VerdictInfo> verdict;
+  std::string message_id;
+  std::string template_name;
+  std::string template_version;
+  std::string locale;
+};
+
+struct EventInfo {
+  std::string at;
+  std::string type;
+  std::string actor;   // "app 33", "daemon"
+  std::string detail;  // "stage=rcpt relay=primary"
+};
+
+struct MessageDetail {
+  MessageInfo message;
+  std::vector<EventInfo> events;
+};
+
+struct ChallengeInfo {
+  std::string id;
+  std::string app;
+  std::string recipient;
+  std::string purpose;
+  std::string state;
+  std::optional<core::WallTime> created_at;
+  std::optional<core::WallTime> expires_at;
+  std::optional<core::WallTime> resend_at;
+  std::int64_t attempts_left = 0;
+  std::int64_t sends_left = 0;
+  std::int64_t revision = 0;
+  std::optional<MessageInfo> message;
+};
+
+struct RelayInfo {
+  std::string name;
+  std::string state;
+  std::int64_t connections = 0;
+  std::string last_error;
+  std::optional<core::WallTime> last_error_at;
+};
+
+struct DaemonInfo {
+  std::string version;
+  std::string mode;
+};
+
+struct ReadyInfo {
+  bool ready = false;
+  std::string store;
+  std::string bounces;
+  std::vector<std::pair<std::string, std::string>> relays;  // name, state
+};
+
+struct StatsInfo {
+  std::map<std::string, std::int64_t> messages;
+  std::map<std::string, std::int64_t> oldest_seconds;
+  std::map<std::string, std::int64_t> ended_total;
+  std::map<std::string, std::int64_t> challenges;
+  std::int64_t accepted_total = 0;
+};
+
+struct ProblemInfo {  // RFC 9457
+  std::string code;
+  std::string title;
+  std::string detail;
+  std::string field;
+  std::string request_id;
+  std::optional<core::Seconds> retry_after;
+};
+
+template <class T>
+struct PageInfo {
+  std::vector<T> items;
+  std::string next_cursor;  // empty: the last page
+};
+
+// Errc::malformed: not JSON, or not the shape that every version has.
+[[nodiscard]] core::Result<PageInfo<MessageInfo>> read_outbox(std::string_view body);
+[[nodiscard]] core::Result<MessageDetail> read_message(std::string_view body);
+[[nodiscard]] core::Result<ChallengeInfo> read_challenge(std::string_view body);
+[[nodiscard]] core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body);
+[[nodiscard]] core::Result<DaemonInfo> read_daemon(std::string_view body);
+[[nodiscard]] core::Result<ReadyInfo> read_ready(std::string_view body);
+[[nodiscard]] core::Result<StatsInfo> read_stats(std::string_view body);
+// Any bytes: what is no problem document gives an empty one.
+[[nodiscard]] ProblemInfo read_problem(std::string_view body);
+
+// JSON Lines, in ASCII: what the daemon sent, with \u escapes for every other character.
+[[nodiscard]] core::Result<std::string> object_line(std::string_view body);
+[[nodiscard]] core::Result<PageInfo<std::string>> item_lines(std::string_view body);
+// One object of the members of all; a name that comes again is the first one's. `relays`, when not empty,
+// is a page whose items replace the member of that name.
+[[nodiscard]] core::Result<std::string> status_line(std::string_view daemon, std::string_view ready,
+                                                    std::string_view stats, std::string_view relays);
+
+}  // namespace mailotp::ctl

@@ -1,0 +1,178 @@
+#include "ctl/command_line.h"
+
+#include <optional>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "core/outbox.h"
+#include "ctl/text.h"
+
+namespace mailotp::ctl {
+namespace {
+
+constexpr const char* k_default_socket = "/run/mailotpd/admin.sock";
+
+// What CLI11 writes into; the chosen verb takes what it needs.
+struct Words {
+  std::string socket = k_default_socket;
+  bool json = false;
+  ListOutbox outbox;
+  bool all = false;
+  std::string id;
+  std::string file;
+  std::optional<Verb> verb;
+};
+
+std::string is_state(const std::string& name) {
+  if (core::parse_message_state(name)) return {};
+  std::string known;
+  for (int i = 0; i < core::k_message_states; ++i) {
+    if (i != 0) known += ", ";
+    known += core::to_string(static_cast<core::MessageState>(i));
+  }
+  return fmt::format("no state is named \"{}\"; there are {}", name, known);
+}
+
+std::string is_id(const std::string& text) {
+  return core::parse_id(text)
+             ? std::string()
+             : fmt::format("\"{}\" is no id; one looks like 0190b5a0-7c1e-7e3a-9f00-0123456789ab", text);
+}
+
+CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string& what,
+                   const std::string& example) {
+  CLI::App* verb = parent.add_subcommand(name, what);
+  verb->fallthrough();  // --json and --socket may follow the verb
+  verb->footer("Example:\n  mailotpctl " + example);
+  return verb;
+}
+
+CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& what,
+                    const std::string& example) {
+  CLI::App* group = add_verb(parent, name, what, example);
+  group->require_subcommand(1);
+  return group;
+}
+
+void add_id(CLI::App& verb, Words& words, const std::string& what) {
+  verb.add_option("ID", words.id, what)->required()->type_name("")->check(CLI::Validator(is_id, ""));
+}
+
+void add_outbox(CLI::App& app, Words& words) {
+  CLI::App* outbox = add_group(app, "outbox", "Messages: what waits, what left, what failed",
+                               "outbox list --state deferred");
+  CLI::App* list = add_verb(*outbox, "list", "List messages, newest first",
+                            "outbox list --state deferred --recipient alice@example.org");
+  list->add_option("--state", words.outbox.state, "Only in this state, such as queued, deferred, failed")
+      ->type_name("STATE")
+      ->check(CLI::Validator(is_state, ""));
+  list->add_option("--recipient", words.outbox.recipient, "Only to this address")->type_name("ADDRESS");
+  list->add_option("--app", words.outbox.app, "Only of this app")->type_name("NAME");
+  list->add_option("--relay", words.outbox.relay, "Only by this relay")->type_name("NAME");
+  list->add_option("--limit", words.outbox.limit, "Rows of a page, 1 to 500; default 50")
+      ->check(CLI::Range(1, 500).description(""))
+      ->type_name("ROWS");
+  CLI::Option* all = list->add_flag("--all", words.all, "All pages");
+  list->add_option("--cursor", words.outbox.cursor, "Go on where a page ended")
+      ->excludes(all)
+      ->type_name("CURSOR");
+  list->callback([&words] {
+    words.outbox.paging = words.all ? Paging::all_pages : Paging::one_page;
+    words.verb = words.outbox;
+  });
+  CLI::App* show = add_verb(*outbox, "show", "One message with everything that happened to it",
+                            "outbox show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
+  add_id(*show, words, "Id of the message");
+  show->callback([&words] { words.verb = ShowMessage{*core::parse_id(words.id)}; });
+}
+
+void add_other_verbs(CLI::App& app, Words& words) {
+  CLI::App* challenge = add_group(app, "challenge", "Challenges: codes asked for and awaited",
+                                  "challenge show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
+  CLI::App* show = add_verb(*challenge, "show", "One challenge and its message; never the code",
+                            "challenge show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
+  add_id(*show, words, "Id of the challenge");
+  show->callback([&words] { words.verb = ShowChallenge{*core::parse_id(words.id)}; });
+
+  CLI::App* relay = add_group(app, "relay", "Relays: where mails are handed over", "relay list");
+  add_verb(*relay, "list", "List relays and their state", "relay list")->callback([&words] {
+    words.verb = ListRelays{};
+  });
+
+  CLI::App* keygen =
+      add_verb(app, "keygen",
+               "Make a new key file, mode 0600. An existing file is never touched; the key is not shown",
+               "keygen /etc/mailotpd/otp.key");
+  keygen->add_option("FILE", words.file, "The file to make")->required()->type_name("");
+  keygen->callback([&words] { words.verb = MakeKey{words.file}; });
+
+  CLI::App* check =
+      add_verb(app, "check-config", "Say whether a configuration file is right; ends with 78 when not",
+               "check-config /etc/mailotpd/mailotpd.toml");
+  check->add_option("FILE", words.file, "The file to check")->required()->type_name("");
+  check->callback([&words] { words.verb = CheckConfig{words.file}; });
+}
+
+void add_all(CLI::App& app, Words& words) {
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "mailotpctl " MAILOTP_VERSION, "Print the version and end");
+  app.add_option("--socket", words.socket,
+                 fmt::format("The operators' socket of mailotpd; default {}, or the environment variable "
+                             "MAILOTPD_ADMIN_SOCKET",
+                             k_default_socket))
+      ->type_name("PATH")
+      ->envname("MAILOTPD_ADMIN_SOCKET");
+  app.add_flag("--json", words.json, "JSON Lines for programs in place of tables for people");
+  app.footer(
+      "Ends with 0 done, 1 refused, 2 usage, 69 no daemon, 75 try again, 77 no permission.\n"
+      "Example:\n  mailotpctl outbox list --state deferred");
+  CLI::App* status =
+      add_verb(app, "status", "Is it ready, are its relays up, how much waits", "status --json");
+  status->callback([&words] { words.verb = ShowStatus{}; });
+  add_outbox(app, words);
+  add_other_verbs(app, words);
+}
+
+// The verb that was reached: `app` itself when none was.
+const CLI::App& reached(const CLI::App& app) {
+  const CLI::App* at = &app;
+  for (auto verbs = at->get_subcommands(); !verbs.empty(); verbs = at->get_subcommands())
+    at = verbs.front();
+  return *at;
+}
+
+std::string mistake(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App& at = reached(app);
+  std::string above;
+  for (const CLI::App* parent = at.get_parent(); parent != nullptr; parent = parent->get_parent())
+    above = parent->get_display_name() + (above.empty() ? "" : " ") + above;
+  const bool verb_missing = at.get_require_subcommand_min() > 0;
+  const auto unknown = app.remaining(true);
+  if (verb_missing && unknown.empty()) return at.help(above);
+  const std::string what =
+      verb_missing ? fmt::format("\"{}\" is not known here", unknown.front()) : std::string(error.what());
+  return fmt::format("mailotpctl: {}\nTry \"{}{}{} --help\".\n", printable(what), above,
+                     above.empty() ? "" : " ", at.get_display_name());
+}
+
+}  // namespace
+
+std::variant<CommandLine, NothingToRun> read_command_line(int argc, const char* const* argv) {
+  CLI::App app("Look at mailotpd: what it sends, what waits and why.", "mailotpctl");
+  Words words;
+  add_all(app, words);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& wanted) {  // --help, --version
+    std::ostringstream out;
+    (void)app.exit(wanted, out, out);
+    return NothingToRun{ExitCode::done, out.str()};
+  } catch (const CLI::ParseError& error) {
+    return NothingToRun{ExitCode::usage, mistake(app, error)};
+  }
+  return CommandLine{words.socket, words.json ? Output::json_lines : Output::people, std::move(*words.verb)};
+}
+
+}  // namespace mailotp::ctl

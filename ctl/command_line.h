@@ -1,0 +1,57 @@
+// The command line of mailotpctl as a value. The one .cpp of it is the one that sees CLI11.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "core/id.h"
+#include "ctl/exit_code.h"
+
+namespace mailotp::ctl {
+
+enum class Output : std::uint8_t { people, json_lines };
+enum class Paging : std::uint8_t { one_page, all_pages };
+
+struct ShowStatus {};
+struct ListOutbox {
+  std::string state;
+  std::string recipient;
+  std::string app;
+  std::string relay;
+  std::string cursor;
+  int limit = 50;  // 1 to 500: rows of a page
+  Paging paging = Paging::one_page;
+};
+struct ShowMessage {
+  core::Id id;
+};
+struct ShowChallenge {
+  core::Id id;
+};
+struct ListRelays {};
+struct MakeKey {
+  std::string file;
+};
+struct CheckConfig {
+  std::string file;
+};
+using Verb =
+    std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, MakeKey, CheckConfig>;
+
+struct CommandLine {
+  std::string socket;
+  Output output = Output::people;
+  Verb verb;
+};
+
+// Nothing to run: help or the version (done, for stdout), or a mistake (usage, for stderr).
+struct NothingToRun {
+  ExitCode exit = ExitCode::usage;
+  std::string text;
+};
+
+// Also reads the environment variable MAILOTPD_ADMIN_SOCKET.
+[[nodiscard]] std::variant<CommandLine, NothingToRun> read_command_line(int argc, const char* const* argv);
+
+}  // namespace mailotp::ctl

@@ -1,0 +1,178 @@
+#include "ctl/daemon_client.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "ctl/answers.h"
+#include "ctl/text.h"
+
+namespace mailotp::ctl {
+namespace {
+
+constexpr std::size_t k_max_body = 16UL * 1024 * 1024;
+constexpr long k_connect_timeout_s = 5;
+constexpr long k_timeout_s = 30;
+
+extern "C" std::size_t append_body(char* bytes, std::size_t size, std::size_t count, void* body) noexcept {
+  auto& out = *static_cast<std::string*>(body);
+  const std::size_t length = size * count;
+  if (out.size() + length > k_max_body) return 0;  // ends the transfer
+  out.append(bytes, length);
+  return length;
+}
+
+std::string group_of(gid_t gid) {
+  std::array<char, 4096> buffer{};
+  group entry{};
+  group* found = nullptr;
+  if (::getgrgid_r(gid, &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+    return std::to_string(gid);
+  return found->gr_name;
+}
+
+// The first part of the path that this user cannot pass, and who may.
+Failure no_permission(const std::string& socket) {
+  for (std::size_t slash = socket.find('/', 1); slash != std::string::npos;
+       slash = socket.find('/', slash + 1)) {
+    const std::string folder = socket.substr(0, slash);
+    struct stat at {};
+    if (::stat(folder.c_str(), &at) != 0) break;
+    if (::access(folder.c_str(), X_OK) == 0) continue;
+    return {ExitCode::no_permission,
+            fmt::format(
+                "no permission for {}: its folder {} (mode {:04o}) admits group {}; join that group, or run "
+                "as root",
+                printable(socket), printable(folder), at.st_mode & 07777U, printable(group_of(at.st_gid)))};
+  }
+  struct stat at {};
+  if (::stat(socket.c_str(), &at) != 0)
+    return {ExitCode::no_permission, fmt::format("no permission for {}; run as root", printable(socket))};
+  return {ExitCode::no_permission,
+          fmt::format(
+              "no permission for {}: the socket (mode {:04o}) belongs to group {}; join that group, or run "
+              "as root",
+              printable(socket), at.st_mode & 07777U, printable(group_of(at.st_gid)))};
+}
+
+// errno of a connection to the socket; 0 when it is made. libcurl does not tell.
+int connect_error(const std::string& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket.empty() || socket.size() >= sizeof address.sun_path) return ENAMETOOLONG;
+  std::memcpy(address.sun_path, socket.data(), socket.size());
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return errno;
+  const int error =
+      ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
+  (void)::close(fd);  // nothing was written
+  return error;
+}
+
+Failure connect_failure(const std::string& socket) {
+  const int error = connect_error(socket);
+  if (error == EACCES || error == EPERM) return no_permission(socket);
+  if (error == 0 || error == EAGAIN)
+    return {ExitCode::try_again,
+            fmt::format("the daemon at {} is too busy to answer; try again", printable(socket))};
+  return {ExitCode::no_daemon,
+          fmt::format(
+              "no daemon at {} ({}); start it with \"systemctl start mailotpd\", or name its admin_socket "
+              "with --socket",
+              printable(socket), std::strerror(error))};
+}
+
+void prepare(CURL* handle, const std::string& socket) {
+  // Options with valid arguments: the only error is memory, and then libcurl's own calls report it.
+  (void)curl_easy_setopt(handle, CURLOPT_UNIX_SOCKET_PATH, socket.c_str());
+  (void)curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+  (void)curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
+  (void)curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http");
+  (void)curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, k_connect_timeout_s);
+  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_timeout_s);
+  (void)curl_easy_setopt(handle, CURLOPT_USERAGENT, "mailotpctl/" MAILOTP_VERSION);
+  (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append_body);
+}
+
+void append_encoded(std::string& out, std::string_view value) {
+  constexpr std::string_view k_unreserved =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+  for (const char c : value) {
+    if (k_unreserved.find(c) != std::string_view::npos) {
+      out += c;
+    } else {
+      out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+  }
+}
+
+}  // namespace
+
+void DaemonClient::Close::operator()(void* handle) const noexcept {
+  curl_easy_cleanup(handle);
+}
+
+DaemonClient::DaemonClient(std::string socket) : socket_(std::move(socket)), handle_(curl_easy_init()) {
+  CHECK(handle_ != nullptr);
+  prepare(handle_.get(), socket_);
+}
+
+Attempt<HttpReply> DaemonClient::get(const std::string& target) {
+  HttpReply reply;
+  CURL* handle = handle_.get();
+  const std::string url = "http://mailotpd" + target;
+  (void)curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
+  (void)curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply.body);
+  const CURLcode code = curl_easy_perform(handle);
+  if (code == CURLE_COULDNT_CONNECT) return tl::unexpected(connect_failure(socket_));
+  if (code != CURLE_OK) {
+    return tl::unexpected(
+        Failure{ExitCode::try_again, fmt::format("the daemon at {} gave no answer: {}; try again",
+                                                 printable(socket_), curl_easy_strerror(code))});
+  }
+  long status = 0;
+  (void)curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+  reply.status = static_cast<int>(status);
+  return reply;
+}
+
+std::string target_of(std::string_view path,
+                      const std::vector<std::pair<std::string_view, std::string>>& query) {
+  std::string out(path);
+  char separator = '?';
+  for (const auto& [name, value] : query) {
+    if (value.empty()) continue;
+    out += separator;
+    out += name;
+    out += '=';
+    append_encoded(out, value);
+    separator = '&';
+  }
+  return out;
+}
+
+Failure failure_of(const HttpReply& reply) {
+  const ProblemInfo problem = read_problem(reply.body);
+  std::string what = !problem.detail.empty() ? problem.detail : problem.title;
+  if (what.empty()) what = fmt::format("the daemon answered with HTTP status {}", reply.status);
+  if (!problem.field.empty()) what = fmt::format("{}: {}", problem.field, what);
+  if (!problem.code.empty()) what += fmt::format(" ({})", problem.code);
+  if (problem.retry_after) what += fmt::format("; try again in {}", age(*problem.retry_after));
+  what = printable(what);
+  if (!problem.request_id.empty()) what += "\n  request " + printable(problem.request_id);
+  ExitCode exit = ExitCode::refused;
+  if (reply.status == 403) exit = ExitCode::no_permission;
+  if (reply.status == 429 || reply.status == 503) exit = ExitCode::try_again;
+  return {exit, std::move(what)};
+}
+
+}  // namespace mailotp::ctl

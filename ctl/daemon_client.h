@@ -1,0 +1,43 @@
+// HTTP over the operators' socket, one request at a time. Blocking.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ctl/exit_code.h"
+
+namespace mailotp::ctl {
+
+struct HttpReply {
+  int status = 0;
+  std::string body;  // at most 16 MiB
+};
+
+class DaemonClient {
+ public:
+  explicit DaemonClient(std::string socket);
+
+  // `target` is an absolute path with its query. Any status is a reply; a failure is that there is none:
+  // no_daemon, no_permission or try_again (the connection was lost, or 30 s passed).
+  [[nodiscard]] Attempt<HttpReply> get(const std::string& target);
+
+ private:
+  struct Close {
+    void operator()(void* handle) const noexcept;
+  };
+  std::string socket_;
+  std::unique_ptr<void, Close> handle_;  // kept, so that the connection is
+};
+
+// "/v1/outbox" and ("state", "held"), ("app", "") → "/v1/outbox?state=held": empty values are left out,
+// others percent-encoded (RFC 3986 section 2.1).
+[[nodiscard]] std::string target_of(std::string_view path,
+                                    const std::vector<std::pair<std::string_view, std::string>>& query);
+
+// What an answer that is no 2xx means: 403 no_permission, 429 and 503 try_again, all else refused.
+[[nodiscard]] Failure failure_of(const HttpReply& reply);
+
+}  // namespace mailotp::ctl

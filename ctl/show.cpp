@@ -1,0 +1,261 @@
+#include "ctl/show.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "ctl/text.h"
+
+namespace mailotp::ctl {
+namespace {
+
+constexpr std::size_t k_whole_line = 4096;  // a last column that takes all there is
+constexpr std::string_view k_nothing = "-";
+
+constexpr std::array<Column, 8> k_outbox_columns{{{"ID", 36, 36, 1},
+                                                  {"STATE", 10, 10, 2},
+                                                  {"AGE", 6, 6, 4, Align::right},
+                                                  {"TRIES", 5, 5, 6, Align::right},
+                                                  {"NEXT", 6, 6, 5, Align::right},
+                                                  {"RECIPIENT", 16, 32, 3},
+                                                  {"RELAY", 12, 12, 8},
+                                                  {"LAST REPLY", 20, k_whole_line, 7}}};
+constexpr std::array<Column, 4> k_event_columns{
+    {{"AT", 24, 24, 1}, {"EVENT", 20, 24, 2}, {"ACTOR", 9, 14, 4}, {"DETAIL", 14, k_whole_line, 3}}};
+constexpr std::array<Column, 4> k_relay_columns{{{"RELAY", 16, 32, 1},
+                                                 {"STATE", 9, 9, 2},
+                                                 {"CONNECTIONS", 11, 11, 4, Align::right},
+                                                 {"LAST ERROR", 20, k_whole_line, 3}}};
+constexpr std::array<Column, 4> k_message_count_columns{{{"MESSAGES", 13, 13, 1},
+                                                         {"NOW", 9, 9, 2, Align::right},
+                                                         {"OLDEST", 9, 9, 3, Align::right},
+                                                         {"ENDED", 9, 9, 4, Align::right}}};
+constexpr std::array<Column, 2> k_challenge_count_columns{
+    {{"CHALLENGES", 13, 13, 1}, {"NOW", 9, 9, 2, Align::right}}};
+
+// In the order of a message's life; the names are the contract's.
+constexpr std::array<std::string_view, 13> k_message_states{
+    "queued",  "sending", "deferred", "uncertain",  "held",     "relayed",   "delivered",
+    "bounced", "failed",  "expired",  "superseded", "canceled", "suppressed"};
+constexpr std::array<std::string_view, 7> k_challenge_states{
+    "started", "otp_sent", "otp_invalid", "otp_valid", "otp_exhausted", "expired", "canceled"};
+
+std::string or_dash(std::string_view text) {
+  return text.empty() ? std::string(k_nothing) : printable(text);
+}
+
+Colour colour_of(std::string_view state) {
+  const auto is = [state](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), state) != names.end();
+  };
+  if (is({"relayed", "delivered", "otp_valid", "up"})) return Colour::good;
+  if (is({"deferred", "uncertain", "held", "otp_invalid", "suspended"})) return Colour::waiting;
+  if (is({"failed", "bounced", "expired", "otp_exhausted", "down"})) return Colour::bad;
+  return Colour::none;
+}
+
+Cell state_cell(std::string_view state) {
+  return {or_dash(state), colour_of(state)};
+}
+
+core::Seconds since(core::WallTime then, core::WallTime now) {
+  return std::chrono::duration_cast<core::Seconds>(now - then);
+}
+
+std::string age_of(const MessageInfo& message, const Screen& screen) {
+  if (message.age) return age(*message.age);
+  return message.created_at ? age(since(*message.created_at, screen.now)) : std::string(k_nothing);
+}
+
+// "2026-11-20T12:00:00.000Z (3m12s ago)" or "(in 4s)".
+std::string moment(const std::optional<core::WallTime>& at, const Screen& screen) {
+  if (!at) return std::string(k_nothing);
+  const auto ago = since(*at, screen.now);
+  return fmt::format("{} ({})", core::format_rfc3339(*at),
+                     ago.count() >= 0 ? age(ago) + " ago" : "in " + age(-ago));
+}
+
+// "in 4s" in the words of a table: "4s", "now".
+std::string until(const std::optional<core::WallTime>& at, const Screen& screen) {
+  if (!at) return std::string(k_nothing);
+  const auto left = since(screen.now, *at);
+  return left.count() <= 0 ? "now" : age(left);
+}
+
+// One "name  value" line.
+void field(std::string& out, std::string_view name, std::string_view value) {
+  out += fmt::format("{:<14}{}\n", name, value);
+}
+
+std::string verdict_text(const std::optional<VerdictInfo>& verdict) {
+  if (!verdict) return std::string(k_nothing);
+  std::string out = fmt::format("{}, {}", verdict->kind, verdict->verdict_class);
+  out += verdict->permanent ? ", permanent" : ", not permanent";
+  if (!verdict->status.empty()) out += fmt::format(", status {}", verdict->status);
+  out += fmt::format(" (from {})", verdict->source);
+  if (!verdict->detail.empty()) out += fmt::format(": {}", verdict->detail);
+  return printable(out);
+}
+
+// What a challenge's message and a message of its own have in common.
+void delivery_fields(std::string& out, const MessageInfo& message, const Screen& screen) {
+  field(out, "attempts", std::to_string(message.attempts));
+  field(out, "next attempt", moment(message.next_attempt_at, screen));
+  field(out, "last reply", or_dash(message.reply));
+  field(out, "verdict", verdict_text(message.verdict));
+}
+
+std::string inked_state(std::string_view state, const Screen& screen) {
+  return coloured(or_dash(state), colour_of(state), screen.colour);
+}
+
+std::string count_or_dash(const std::map<std::string, std::int64_t>& counts, const std::string& name) {
+  const auto it = counts.find(name);
+  return it == counts.end() ? std::string(k_nothing) : std::to_string(it->second);
+}
+
+// The states of `known` that one of `maps` has, in their order, then the ones that only the daemon knows.
+template <std::size_t N>
+std::vector<std::string> states_in(const std::array<std::string_view, N>& known,
+                                   std::initializer_list<const std::map<std::string, std::int64_t>*> maps) {
+  std::set<std::string> present;
+  for (const auto* map : maps) {
+    for (const auto& [name, count] : *map)
+      present.insert(name);
+  }
+  std::vector<std::string> out;
+  for (const std::string_view name : known) {
+    if (present.erase(std::string(name)) != 0) out.emplace_back(name);
+  }
+  out.insert(out.end(), present.begin(), present.end());
+  return out;
+}
+
+std::string message_counts(const StatsInfo& stats, const Screen& screen) {
+  const Table table(k_message_count_columns, screen);
+  std::string out = table.head();
+  for (const auto& name :
+       states_in(k_message_states, {&stats.messages, &stats.oldest_seconds, &stats.ended_total})) {
+    const auto oldest = stats.oldest_seconds.find(name);
+    out += table.row(
+        {{printable(name)},
+         {count_or_dash(stats.messages, name)},
+         {oldest == stats.oldest_seconds.end() ? std::string(k_nothing) : age(core::Seconds{oldest->second})},
+         {count_or_dash(stats.ended_total, name)}});
+  }
+  return out + fmt::format("accepted in total: {}\n", stats.accepted_total);
+}
+
+std::string challenge_counts(const StatsInfo& stats, const Screen& screen) {
+  const Table table(k_challenge_count_columns, screen);
+  std::string out = table.head();
+  for (const auto& name : states_in(k_challenge_states, {&stats.challenges}))
+    out += table.row({{printable(name)}, {count_or_dash(stats.challenges, name)}});
+  return out;
+}
+
+}  // namespace
+
+std::string show_status(const StatusInfo& status, const Screen& screen) {
+  const bool ready = status.ready.ready;
+  std::string out =
+      fmt::format("mailotpd {}, mode {}: {}\n", or_dash(status.daemon.version), or_dash(status.daemon.mode),
+                  coloured(ready ? "ready" : "NOT READY", ready ? Colour::good : Colour::bad, screen.colour));
+  field(out, "store", or_dash(status.ready.store));
+  field(out, "bounces", or_dash(status.ready.bounces));
+  std::vector<RelayInfo> relays = status.relays;
+  if (relays.empty()) {
+    for (const auto& [name, state] : status.ready.relays)
+      relays.push_back({name, state, 0, "", std::nullopt});
+  }
+  return out + "\n" + show_relays(relays, screen) + "\n" + message_counts(status.stats, screen) + "\n" +
+         challenge_counts(status.stats, screen);
+}
+
+std::string outbox_head(const Screen& screen) {
+  return Table(k_outbox_columns, screen).head();
+}
+
+std::string outbox_rows(const std::vector<MessageInfo>& messages, const Screen& screen) {
+  const Table table(k_outbox_columns, screen);
+  std::string out;
+  for (const MessageInfo& message : messages) {
+    out += table.row({{or_dash(message.id)},
+                      state_cell(message.state),
+                      {age_of(message, screen)},
+                      {std::to_string(message.attempts)},
+                      {until(message.next_attempt_at, screen)},
+                      {or_dash(message.recipient)},
+                      {or_dash(message.relay)},
+                      {or_dash(message.reply)}});
+  }
+  return out;
+}
+
+std::string show_message(const MessageDetail& detail, const Screen& screen) {
+  const MessageInfo& message = detail.message;
+  std::string out;
+  field(out, "id", or_dash(message.id));
+  field(out, "state", inked_state(message.state, screen));
+  field(out, "recipient", or_dash(message.recipient));
+  field(out, "app", or_dash(message.app));
+  field(out, "kind", or_dash(message.kind));
+  field(out, "challenge", or_dash(message.challenge));
+  field(out, "created", moment(message.created_at, screen));
+  field(out, "not after", moment(message.not_after, screen));
+  delivery_fields(out, message, screen);
+  field(out, "uncertain", fmt::format("{} times", message.uncertain));
+  field(out, "relay", or_dash(message.relay));
+  field(out, "template",
+        fmt::format("{}, locale {}, version {}", or_dash(message.template_name), or_dash(message.locale),
+                    or_dash(message.template_version)));
+  field(out, "message-id", or_dash(message.message_id));
+  if (detail.events.empty()) return out;
+  const Table table(k_event_columns, screen);
+  out += "\n" + table.head();
+  for (const EventInfo& event : detail.events)
+    out += table.row(
+        {{or_dash(event.at)}, {or_dash(event.type)}, {or_dash(event.actor)}, {or_dash(event.detail)}});
+  return out;
+}
+
+std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen) {
+  std::string out;
+  field(out, "id", or_dash(challenge.id));
+  field(out, "state", inked_state(challenge.state, screen));
+  field(out, "recipient", or_dash(challenge.recipient));
+  field(out, "app", or_dash(challenge.app));
+  field(out, "purpose", or_dash(challenge.purpose));
+  field(out, "created", moment(challenge.created_at, screen));
+  field(out, "expires", moment(challenge.expires_at, screen));
+  field(out, "attempts left", std::to_string(challenge.attempts_left));
+  field(out, "sends left", std::to_string(challenge.sends_left));
+  field(out, "resend from", moment(challenge.resend_at, screen));
+  field(out, "revision", std::to_string(challenge.revision));
+  if (!challenge.message) {
+    field(out, "message", "none");
+    return out;
+  }
+  out += "\n";
+  field(out, "message", or_dash(challenge.message->id));
+  field(out, "state", inked_state(challenge.message->state, screen));
+  delivery_fields(out, *challenge.message, screen);
+  return out;
+}
+
+std::string show_relays(const std::vector<RelayInfo>& relays, const Screen& screen) {
+  const Table table(k_relay_columns, screen);
+  std::string out = table.head();
+  for (const RelayInfo& relay : relays) {
+    std::string error = or_dash(relay.last_error);
+    if (relay.last_error_at && !relay.last_error.empty())
+      error = fmt::format("{} ago: {}", age(since(*relay.last_error_at, screen.now)), error);
+    out += table.row(
+        {{or_dash(relay.name)}, state_cell(relay.state), {std::to_string(relay.connections)}, {error}});
+  }
+  return out;
+}
+
+}  // namespace mailotp::ctl

@@ -1,0 +1,26 @@
+// Answers as text for people. Pure; everything that came from the daemon is made printable here.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ctl/answers.h"
+#include "ctl/table.h"
+
+namespace mailotp::ctl {
+
+struct StatusInfo {
+  DaemonInfo daemon;
+  ReadyInfo ready;
+  StatsInfo stats;
+  std::vector<RelayInfo> relays;
+};
+
+[[nodiscard]] std::string show_status(const StatusInfo& status, const Screen& screen);
+[[nodiscard]] std::string outbox_head(const Screen& screen);
+[[nodiscard]] std::string outbox_rows(const std::vector<MessageInfo>& messages, const Screen& screen);
+[[nodiscard]] std::string show_message(const MessageDetail& detail, const Screen& screen);
+[[nodiscard]] std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen);
+[[nodiscard]] std::string show_relays(const std::vector<RelayInfo>& relays, const Screen& screen);
+
+}  // namespace mailotp::ctl

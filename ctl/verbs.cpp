@@ -1,0 +1,202 @@
+#include "ctl/verbs.h"
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+#include "ctl/answers.h"
+#include "ctl/check_config.h"
+#include "ctl/daemon_client.h"
+#include "ctl/keygen.h"
+#include "ctl/show.h"
+#include "ctl/text.h"
+
+namespace mailotp::ctl {
+namespace {
+
+// An error of stdout (a full disk, a closed pipe) is found once, at the end, by main.
+void print(const std::string& text) {
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+tl::unexpected<Failure> strange(const core::Error& error) {
+  return tl::unexpected(Failure{ExitCode::refused, "the daemon's answer cannot be read: " + error.what});
+}
+
+Attempt<std::string> get_ok(DaemonClient& client, const std::string& target) {
+  auto reply = client.get(target);
+  if (!reply) return tl::unexpected(std::move(reply.error()));
+  if (reply->status < 200 || reply->status > 299) return tl::unexpected(failure_of(*reply));
+  return std::move(reply->body);
+}
+
+// GET of one object, shown by `show`, which reads it with `read`.
+template <class T>
+Attempt<void> show_one(const CommandLine& command, const std::string& target, const Screen& screen,
+                       core::Result<T> (*read)(std::string_view),
+                       std::string (*show)(const T&, const Screen&)) {
+  DaemonClient client(command.socket);
+  const auto body = get_ok(client, target);
+  if (!body) return tl::unexpected(body.error());
+  if (command.output == Output::json_lines) {
+    const auto line = object_line(*body);
+    if (!line) return strange(line.error());
+    print(*line + "\n");
+    return {};
+  }
+  const auto value = read(*body);
+  if (!value) return strange(value.error());
+  print(show(*value, screen));
+  return {};
+}
+
+// The relays' page, or "" from a daemon that does not know the call.
+Attempt<std::string> get_relays(DaemonClient& client) {
+  auto reply = client.get("/v1/relays");
+  if (!reply) return tl::unexpected(std::move(reply.error()));
+  return reply->status == 200 ? std::move(reply->body) : std::string();
+}
+
+// /readyz says 503 with the same body when the daemon is not ready: that is an answer here.
+Attempt<std::string> get_ready(DaemonClient& client) {
+  auto reply = client.get("/readyz");
+  if (!reply) return tl::unexpected(std::move(reply.error()));
+  const bool told = reply->status == 200 || (reply->status == 503 && read_ready(reply->body));
+  if (!told) return tl::unexpected(failure_of(*reply));
+  return std::move(reply->body);
+}
+
+struct Verbs {
+  const CommandLine& command;
+  const Screen& screen;
+
+  Attempt<void> operator()(const ShowStatus&) const {
+    DaemonClient client(command.socket);
+    const auto daemon = get_ok(client, "/v1");
+    if (!daemon) return tl::unexpected(daemon.error());
+    const auto ready = get_ready(client);
+    if (!ready) return tl::unexpected(ready.error());
+    const auto stats = get_ok(client, "/v1/stats");
+    if (!stats) return tl::unexpected(stats.error());
+    const auto relays = get_relays(client);
+    if (!relays) return tl::unexpected(relays.error());
+    return command.output == Output::json_lines ? print_status_line(*daemon, *ready, *stats, *relays)
+                                                : print_status(*daemon, *ready, *stats, *relays);
+  }
+
+  Attempt<void> operator()(const ListOutbox& list) const {
+    DaemonClient client(command.socket);
+    std::string cursor = list.cursor;
+    if (command.output == Output::people) print(outbox_head(screen));
+    do {
+      const auto target = target_of("/v1/outbox", {{"state", list.state},
+                                                   {"recipient", list.recipient},
+                                                   {"app", list.app},
+                                                   {"relay", list.relay},
+                                                   {"limit", std::to_string(list.limit)},
+                                                   {"cursor", cursor}});
+      const auto body = get_ok(client, target);
+      if (!body) return tl::unexpected(body.error());
+      auto next = print_page(*body);
+      if (!next) return tl::unexpected(std::move(next.error()));
+      if (*next == cursor && !cursor.empty())
+        return tl::unexpected(Failure{ExitCode::refused, "the daemon's list does not end"});
+      cursor = std::move(*next);
+    } while (list.paging == Paging::all_pages && !cursor.empty());
+    // For a program stdout is rows and nothing else.
+    if (!cursor.empty()) {
+      const std::string more = fmt::format("more: --cursor {}\n", printable(cursor));
+      if (command.output == Output::people)
+        print(more);
+      else
+        (void)std::fputs(more.c_str(), stderr);
+    }
+    return {};
+  }
+
+  Attempt<void> operator()(const ShowMessage& show) const {
+    return show_one(command, "/v1/outbox/" + core::to_string(show.id), screen, read_message, show_message);
+  }
+
+  Attempt<void> operator()(const ShowChallenge& show) const {
+    return show_one(command, "/v1/challenges/" + core::to_string(show.id), screen, read_challenge,
+                    show_challenge);
+  }
+
+  Attempt<void> operator()(const ListRelays&) const {
+    DaemonClient client(command.socket);
+    const auto body = get_ok(client, "/v1/relays");
+    if (!body) return tl::unexpected(body.error());
+    if (command.output == Output::json_lines) return print_item_lines(*body).map([](const std::string&) {});
+    const auto page = read_relays(*body);
+    if (!page) return strange(page.error());
+    print(show_relays(page->items, screen));
+    return {};
+  }
+
+  Attempt<void> operator()(const MakeKey& make) const {
+    if (auto made = make_key_file(make.file); !made) return made;
+    print(fmt::format("{}: made, readable by its owner only; the user that mailotpd runs as must own it\n",
+                      printable(make.file)));
+    return {};
+  }
+
+  Attempt<void> operator()(const CheckConfig& check) const {
+    return tl::unexpected(become_config_check(check.file));
+  }
+
+ private:
+  static Attempt<void> print_status_line(const std::string& daemon, const std::string& ready,
+                                         const std::string& stats, const std::string& relays) {
+    const auto line = status_line(daemon, ready, stats, relays);
+    if (!line) return strange(line.error());
+    print(*line + "\n");
+    return {};
+  }
+
+  Attempt<void> print_status(const std::string& daemon, const std::string& ready, const std::string& stats,
+                             const std::string& relays) const {
+    StatusInfo status;
+    const auto daemon_info = read_daemon(daemon);
+    if (!daemon_info) return strange(daemon_info.error());
+    const auto ready_info = read_ready(ready);
+    if (!ready_info) return strange(ready_info.error());
+    const auto stats_info = read_stats(stats);
+    if (!stats_info) return strange(stats_info.error());
+    if (!relays.empty()) {
+      auto page = read_relays(relays);
+      if (!page) return strange(page.error());
+      status.relays = std::move(page->items);
+    }
+    status.daemon = *daemon_info;
+    status.ready = *ready_info;
+    status.stats = *stats_info;
+    print(show_status(status, screen));
+    return {};
+  }
+
+  // Gives the cursor of the next page.
+  static Attempt<std::string> print_item_lines(const std::string& body) {
+    auto page = item_lines(body);
+    if (!page) return strange(page.error());
+    for (const std::string& line : page->items)
+      print(line + "\n");
+    return std::move(page->next_cursor);
+  }
+
+  Attempt<std::string> print_page(const std::string& body) const {
+    if (command.output == Output::json_lines) return print_item_lines(body);
+    auto page = read_outbox(body);
+    if (!page) return strange(page.error());
+    print(outbox_rows(page->items, screen));
+    return std::move(page->next_cursor);
+  }
+};
+
+}  // namespace
+
+Attempt<void> run(const CommandLine& command, const Screen& screen) {
+  return std::visit(Verbs{command, screen}, command.verb);
+}
+
+}  // namespace mailotp::ctl

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "ctl/command_line.h"
+#include "ctl/exit_code.h"
+#include "ctl/table.h"
+
+namespace mailotp::ctl {
+
+// Does what the command line asks and prints it on stdout. A failure is not printed.
+[[nodiscard]] Attempt<void> run(const CommandLine& command, const Screen& screen);
+
+}  // namespace mailotp::ctl
