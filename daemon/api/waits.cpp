@@ -19,6 +19,8 @@ struct Waits::Wait {
 Waits::Waits(uv_loop_t* loop, ReaderThread& reader)
     : loop_(loop), reader_(reader), timer_(loop, [this] { expire(); }) {}
 
+Waits::~Waits() = default;
+
 void Waits::add(WaitRequest request, Responder responder) {
   const bool waits = request.patience > core::Millis{0} && !finishing_;
   if (waits && by_uid_[request.uid] >= k_per_uid) {

@@ -40,6 +40,9 @@ class Waits {
   static constexpr std::size_t k_per_uid = 64;
 
   Waits(uv_loop_t* loop, ReaderThread& reader);
+  ~Waits();
+  Waits(const Waits&) = delete;
+  Waits& operator=(const Waits&) = delete;
 
   // Answers the request now or later; refuses it with too_many_waits.
   void add(WaitRequest request, Responder responder);

@@ -54,9 +54,8 @@ struct Loop {
 StartFailure store_failure(const core::Error& error) {
   ExitCode code = ExitCode::store_failed;
   if (error.code == core::Errc::busy) code = ExitCode::store_locked;
-  // A key that the file lacks and a schema from the future are put right by the operator, not by a restart.
-  if (error.code == core::Errc::not_found || error.code == core::Errc::unsupported)
-    code = ExitCode::bad_configuration;
+  // A key that the file lacks is put right by the operator, not by another start.
+  if (error.code == core::Errc::invalid) code = ExitCode::bad_configuration;
   return {code, error.what};
 }
 
@@ -127,7 +126,7 @@ struct App::Parts {
   tl::expected<void, StartFailure> open_store();
   void connect();
   core::Result<> open_sockets();
-  std::optional<core::Hello> hello();
+  core::Hello hello();
   void announce();
   void drain();
   void drained_one();
@@ -167,7 +166,7 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
 }
 
 // A relay whose password cannot be read is left out: its jobs stay with us until it can.
-std::optional<core::Hello> App::Parts::hello() {
+core::Hello App::Parts::hello() {
   core::Hello hello;
   hello.hostname = config.mail.hostname;
   hello.dsn_notify = config.mail.dsn;
@@ -203,7 +202,7 @@ void App::Parts::connect() {
   options.program = agent_program("mailotp-smtp");
   options.lock_path = config.daemon.state_dir + "/mailotp-smtp.lock";
   agent.emplace(
-      &loop.loop, std::move(options), [this] { return *hello(); }, *delivery, log);
+      &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
   delivery->connect(*store, *agent, *waits);
 }
 
@@ -238,7 +237,8 @@ tl::expected<void, StartFailure> App::start() {
   if (!composer) return tl::unexpected(composer.error());
   p.composer.emplace(std::move(*composer));
   p.health.emplace(p.config);
-  p.delivery.emplace(p.config, *p.health, p.log);
+  p.delivery.emplace(p.config, *p.health, p.log,
+                     [] { std::_Exit(static_cast<int>(ExitCode::store_failed)); });
   if (auto opened = p.open_store(); !opened) return opened;
   p.connect();
   if (const auto listening = p.open_sockets(); !listening) {

@@ -21,8 +21,8 @@ Overloaded(F...) -> Overloaded<F...>;
 
 }  // namespace
 
-Delivery::Delivery(const core::Config& config, Health& health, core::Log& log)
-    : relay_(config.relays.front()), health_(health), log_(log) {}
+Delivery::Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal)
+    : relay_(config.relays.front()), health_(health), log_(log), fatal_(std::move(fatal)) {}
 
 void Delivery::connect(StoreThread& store, AgentSupervisor& agent, Waits& waits) {
   store_ = &store;
@@ -40,6 +40,7 @@ void Delivery::on_ready(const core::AgentReady& ready) {
   if (ready.confinement != core::Confinement::full)
     log_.write(core::LogLevel::warning,
                "event=agent_unconfined agent=smtp reason=\"the kernel has no Landlock\"");
+  store_->revoke();  // what an agent before it was granted
   if (claiming_) store_->grant(relay_.name, relay_.max_connections * k_jobs_a_connection);
 }
 
@@ -84,15 +85,10 @@ void Delivery::on_changes(const std::vector<core::Change>& changes) {
   waits_->on_changes(changes);
 }
 
+// One that finds no agent, because it went while the commit was under way, comes back through on_lost().
 void Delivery::on_jobs(std::vector<core::Job> jobs) {
-  for (core::Job& job : jobs) {
-    if (agent_->ready() && claiming_) {
-      agent_->submit(std::move(job));
-    } else {
-      // The agent went while the commit was under way: nobody has seen this job.
-      store_->settle(core::SettleLost{wall_now(), job.key, false}, 0);
-    }
-  }
+  for (core::Job& job : jobs)
+    agent_->submit(std::move(job));
 }
 
 void Delivery::on_store_health(const core::Result<>& health) {
@@ -101,6 +97,9 @@ void Delivery::on_store_health(const core::Result<>& health) {
     log_.write(core::LogLevel::notice, "event=store_ok");
   } else {
     log_.write(core::LogLevel::error, fmt::format("event=store_failed what=\"{}\"", health.error().what));
+    // After a failed write or sync the page cache may show what the disk does not have: nothing can be
+    // promised any more, and the next start must look at the disk.
+    if (health.error().code == core::Errc::io) fatal_();
   }
 }
 

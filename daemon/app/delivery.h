@@ -3,6 +3,7 @@
 // only few uncertain. Loop thread.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "core/config.h"
@@ -16,7 +17,8 @@ namespace mailotp::daemon {
 
 class Delivery final : public AgentListener, public StoreThread::Observer {
  public:
-  Delivery(const core::Config& config, Health& health, core::Log& log);
+  // `fatal`: the disk has failed, the process must end.
+  Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
   void connect(StoreThread& store, AgentSupervisor& agent, Waits& waits);
@@ -35,6 +37,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   const core::RelayConfig& relay_;
   Health& health_;
   core::Log& log_;
+  std::function<void()> fatal_;
   StoreThread* store_ = nullptr;
   AgentSupervisor* agent_ = nullptr;
   Waits* waits_ = nullptr;
