@@ -1,0 +1,358 @@
+#include "mail/smtp/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include <sys/socket.h>
+
+#include "core/check.h"
+#include "mail/smtp/printable.h"
+#include "mail/smtp/sendable.h"
+
+namespace mailotp::mail {
+
+using core::Stage;
+
+namespace {
+
+// libesmtp is not read while the relay has this much to take.
+constexpr std::size_t k_backlog_bytes = 128 * 1024;
+
+core::Millis until(std::uint64_t at, std::uint64_t now) {
+  return core::Millis{static_cast<core::Millis::rep>(at > now ? at - now : 0)};
+}
+
+}  // namespace
+
+class Connection::EngineEnd final : public StreamListener {
+ public:
+  EngineEnd(uv_loop_t* loop, int descriptor, Connection& connection)
+      : connection_(connection), stream_(loop, descriptor, *this) {}
+
+  Stream& stream() { return stream_; }
+
+ private:
+  void on_bytes(std::string_view bytes) override { connection_.conversation_->from_engine(bytes); }
+  void on_end(const std::string&) override { connection_.engine_ended(); }
+
+  Connection& connection_;
+  Stream stream_;
+};
+
+Connection::Connection(const ConnectionSetting& setting, Resolver& resolver, ProtocolThread& thread,
+                       ConnectionOwner& owner)
+    : setting_(setting),
+      thread_(thread),
+      owner_(owner),
+      opener_(setting.loop, setting.relay, setting.hostname, resolver, setting.deadlines, *this),
+      phase_timer_(setting.loop, [this] { phase_ended(); }),
+      before_dot_(setting.loop, [this] {
+        lose({where(), "no dot within its time", std::nullopt, OpenFault::Kind::timed_out});
+      }) {}
+
+Connection::~Connection() = default;
+
+void Connection::open() {
+  opener_.open();
+}
+
+void Connection::on_opened(Opened opened) {
+  stream_ = std::move(opened.stream);
+  stream_->listen(*this);
+  capabilities_ = std::move(opened.capabilities);
+  authenticated_ = opened.authenticated;
+  opened_at_ = uv_now(setting_.loop);
+  become_idle();
+}
+
+void Connection::on_open_failed(const OpenFault& fault) {
+  over({ConnectionEnd::Kind::open_failed, fault});
+}
+
+bool Connection::still_idle() {
+  if (state_ == State::idle) stream_->read_now();
+  return state_ == State::idle;
+}
+
+// ---- A message
+
+OutgoingMessage Connection::outgoing(core::Job& job) const {
+  OutgoingMessage message;
+  message.return_path = job.return_path;
+  message.recipient = job.recipient;
+  if (capabilities_.dsn) {
+    message.dsn = OutgoingMessage::Dsn::on;
+    message.notify = setting_.dsn_notify;
+    if (is_plain_parameter(job.envid)) message.envid = job.envid;
+    if (is_plain_parameter(job.recipient)) message.orcpt = job.recipient;
+  }
+  const std::string_view content = job.content.reveal();
+  const bool eight_bit = std::any_of(content.begin(), content.end(),
+                                     [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
+  if (eight_bit && capabilities_.eight_bit_mime) message.body = OutgoingMessage::Body::eight_bit;
+  message.size_parameter =
+      capabilities_.size_parameter ? OutgoingMessage::Size::declared : OutgoingMessage::Size::unsaid;
+  message.content = std::move(job.content);
+  return message;
+}
+
+void Connection::start(Task task) {
+  CHECK(state_ == State::idle);
+  const std::size_t size = task.job.content.size();
+  if (capabilities_.size && size > *capabilities_.size) {
+    setting_.sink.report(
+        core::JobRefused{task.job.key, Stage::mail,
+                         core::Reply{552, "5.3.4",
+                                     "not sent: " + std::to_string(size) + " bytes, the relay takes " +
+                                         std::to_string(*capabilities_.size)}});
+    return;
+  }
+  // Kept until MAIL is answered, in case the connection turns out to be dead.
+  core::Secret copy = messages_ > 0 ? task.job.content.clone() : core::Secret();
+  OutgoingMessage message = outgoing(task.job);
+  task.job.content = std::move(copy);
+  state_ = State::busy;
+  dot_ = Dot::none;
+  phase_timer_.stop();
+  before_dot_.start(until(task.dot_before, uv_now(setting_.loop)));
+  task_ = std::move(task);
+  if (engine_ != nullptr) return thread_.next(std::move(message));
+  if (!begin_engine(std::move(message)))
+    lose({Stage::local, "no socket pair: " + std::string(uv_strerror(uv_translate_sys_error(errno))),
+          std::nullopt, OpenFault::Kind::ordinary});
+}
+
+bool Connection::begin_engine(OutgoingMessage message) {
+  std::array<int, 2> pair{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair.data()) != 0) return false;
+  engine_ = std::make_unique<EngineEnd>(setting_.loop, pair[0], *this);
+  ConversationPort& port = *this;
+  conversation_.emplace(port, engine_ehlo(capabilities_));
+  to_engine(Conversation::greeting());
+  thread_.begin(pair[1], std::move(message));
+  return true;
+}
+
+void Connection::to_relay(std::string_view bytes) {
+  if (dot_ == Dot::queued) {
+    corked_ += bytes;
+    return;
+  }
+  stream_->write(bytes);
+  if (stream_->unsent() > k_backlog_bytes) engine_->stream().set_reading(Stream::Reading::off);
+}
+
+void Connection::to_engine(std::string_view bytes) {
+  if (engine_) engine_->stream().write(bytes);
+}
+
+void Connection::phase(Stage stage) {
+  const Deadlines& deadlines = setting_.deadlines;
+  switch (stage) {
+    case Stage::mail:
+      return phase_timer_.start(deadlines.mail);
+    case Stage::rcpt:
+      return phase_timer_.start(deadlines.rcpt);
+    case Stage::data:
+      return phase_timer_.start(deadlines.data);
+    case Stage::body:
+      return phase_timer_.stop();  // bounded by before_dot_
+    case Stage::local:
+    case Stage::dns:
+    case Stage::connect:
+    case Stage::tls:
+    case Stage::greeting:
+    case Stage::ehlo:
+    case Stage::starttls:
+    case Stage::auth:
+    case Stage::dot:
+      break;
+  }
+  CHECK(false);
+}
+
+void Connection::end_of_body(std::string_view rest) {
+  corked_ = rest;
+  dot_ = Dot::waits;
+  if (stream_->unsent() == 0) send_dot();
+}
+
+void Connection::send_dot() {
+  const std::uint64_t now = uv_now(setting_.loop);
+  if (now >= task_->dot_before)
+    return lose({Stage::body, "no dot within its time", std::nullopt, OpenFault::Kind::timed_out});
+  // First the fact, then the dot: from here a loss is an uncertainty.
+  setting_.sink.report(core::JobDotNext{task_->job.key});
+  dot_ = Dot::queued;
+  conversation_->dot_sent();
+  dot_ = Dot::left;
+  stream_->write(std::exchange(corked_, {}));
+  if (stream_->unsent() == 0) dot_left();
+}
+
+void Connection::dot_left() {
+  const std::uint64_t now = uv_now(setting_.loop);
+  before_dot_.stop();
+  const Deadlines& deadlines = setting_.deadlines;
+  phase_timer_.start(std::min(deadlines.dot, std::max(deadlines.dot_least, until(task_->not_after, now))));
+}
+
+void Connection::on_drained() {
+  if (state_ != State::busy) return;
+  if (dot_ == Dot::waits) return send_dot();
+  if (dot_ == Dot::left) return dot_left();
+  engine_->stream().set_reading(Stream::Reading::on);
+}
+
+void Connection::relayed(core::Reply reply) {
+  if (!task_) return;
+  setting_.sink.report(core::JobRelayed{task_->job.key, std::move(reply)});
+  task_.reset();
+}
+
+void Connection::refused(Stage stage, core::Reply reply) {
+  if (!task_) return;
+  if (stage == Stage::mail && reply.code == 530 && !authenticated_) {
+    // It wants AUTH: that is between the relay and us, not about this message.
+    std::string reason = "the relay wants AUTH: 530 " + reply.text;
+    return lose({Stage::auth, std::move(reason), std::move(reply), OpenFault::Kind::ordinary});
+  }
+  before_dot_.stop();
+  setting_.sink.report(core::JobRefused{task_->job.key, stage, std::move(reply)});
+  task_.reset();
+}
+
+void Connection::idle() {
+  if (state_ != State::busy) return;
+  ++messages_;
+  become_idle();
+}
+
+void Connection::become_idle() {
+  before_dot_.stop();
+  state_ = State::idle;
+  const Deadlines& deadlines = setting_.deadlines;
+  const auto age = static_cast<core::Millis::rep>(uv_now(setting_.loop) - opened_at_);
+  const bool worn = messages_ >= deadlines.session_messages || age >= deadlines.session.count();
+  if (leaving_ == Leaving::yes || worn || (messages_ > 0 && engine_->stream().closed())) return quit();
+  phase_timer_.start(deadlines.idle);
+  owner_.on_ready(*this);
+}
+
+// ---- The relay's side
+
+void Connection::on_bytes(std::string_view bytes) {
+  replies_.feed(bytes);
+  while (state_ != State::over) {
+    const auto reply = replies_.next();
+    if (reply && !*reply) return;
+    if (state_ == State::quitting) return over({});
+    if (!reply) return lose({where(), reply.error().what, std::nullopt, OpenFault::Kind::ordinary});
+    if (conversation_) {
+      conversation_->from_relay(**reply);
+    } else {
+      broken(where(), "a reply that nobody asked for", to_reply(**reply));
+    }
+  }
+}
+
+void Connection::on_end(const std::string& reason) {
+  if (state_ == State::quitting) return over({});
+  lose({where(), reason, std::nullopt, OpenFault::Kind::ordinary});
+}
+
+void Connection::broken(Stage stage, std::string reason, std::optional<core::Reply> reply) {
+  if (reply) reason += ": " + std::to_string(reply->code) + " " + reply->text;
+  // 421 speaks of the connection, whatever it answers (RFC 5321 section 3.8).
+  const bool closes = reply && reply->code == 421;
+  lose({closes ? Stage::connect : stage, std::move(reason), std::move(reply),
+        closes ? OpenFault::Kind::closes : OpenFault::Kind::ordinary});
+}
+
+void Connection::phase_ended() {
+  if (state_ == State::idle) return quit();
+  if (state_ == State::quitting) return over({});
+  lose({where(), std::string(core::to_string(where())) + ": no reply in time", std::nullopt,
+        OpenFault::Kind::timed_out});
+}
+
+Stage Connection::where() const {
+  if (!conversation_) return Stage::mail;
+  const Stage stage = conversation_->stage();
+  // With bytes of it unsent the relay cannot have seen the dot.
+  return stage == Stage::dot && stream_->unsent() > 0 ? Stage::body : stage;
+}
+
+// ---- Ends
+
+void Connection::engine_ended() {
+  // After the dot only the relay's reply matters.
+  if (state_ != State::busy || dot_ == Dot::left) return;
+  lose({Stage::local, "libesmtp ended the session", std::nullopt, OpenFault::Kind::ordinary});
+}
+
+void Connection::cancel(const std::string& why) {
+  if (!task_ || where() == Stage::dot) return;
+  task_->reconnected = Task::Reconnected::yes;  // not to be tried again
+  lose({Stage::local, why, std::nullopt, OpenFault::Kind::canceled});
+}
+
+void Connection::drain(const std::string& why) {
+  leaving_ = Leaving::yes;
+  if (state_ == State::idle) return quit();
+  if (state_ == State::busy && task_ && where() == Stage::dot) return;
+  if (state_ != State::quitting) cut(why);
+}
+
+void Connection::cut(const std::string& why) {
+  if (task_) task_->reconnected = Task::Reconnected::yes;
+  const Stage stage = task_ && where() == Stage::dot ? Stage::dot : Stage::local;
+  lose({stage, why, std::nullopt, OpenFault::Kind::canceled});
+}
+
+void Connection::quit() {
+  state_ = State::quitting;
+  thread_.end();
+  if (engine_) engine_->stream().close();
+  stream_->write("QUIT\r\n");
+  phase_timer_.start(setting_.deadlines.quit);
+}
+
+void Connection::settle_lost(const OpenFault& fault) {
+  Task task = std::move(*task_);
+  task_.reset();
+  const std::string reason = printable(fault.reason);
+  const bool explicit_reply = fault.kind == OpenFault::Kind::closes;
+  if (where() == Stage::dot && !explicit_reply)
+    return setting_.sink.report(core::JobUncertain{task.job.key, reason});
+  const bool unanswered = conversation_ && conversation_->stage() == Stage::mail;
+  if (messages_ > 0 && unanswered && fault.stage != Stage::auth &&
+      task.reconnected == Task::Reconnected::no) {
+    task.reconnected = Task::Reconnected::yes;
+    return owner_.on_give_back(std::move(task));
+  }
+  setting_.sink.report(core::JobNotSent{task.job.key, fault.stage, reason, fault.reply});
+}
+
+void Connection::lose(OpenFault fault) {
+  if (state_ == State::over) return;
+  const bool at_work = state_ == State::busy;
+  if (task_) settle_lost(fault);
+  const bool blameless = !at_work || fault.kind == OpenFault::Kind::canceled;
+  fault.reason = printable(fault.reason);
+  over({blameless ? ConnectionEnd::Kind::finished : ConnectionEnd::Kind::lost, std::move(fault)});
+}
+
+void Connection::over(ConnectionEnd end) {
+  if (state_ == State::over) return;
+  state_ = State::over;
+  phase_timer_.stop();
+  before_dot_.stop();
+  if (stream_) stream_->close();
+  if (engine_) engine_->stream().close();
+  thread_.end();
+  owner_.on_over(*this, end);
+}
+
+}  // namespace mailotp::mail

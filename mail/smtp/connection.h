@@ -1,0 +1,142 @@
+// One connection to a relay with the libesmtp session that uses it: opened once, warm between its messages,
+// given up after a fault, a while without work, its age or its count of messages.
+//
+//   opening ─► idle ◄─► busy ─► quitting ─► over
+//      └─────────┴────────┴────────────────► over (a fault, a hang-up, cut())
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/delivery.h"
+#include "mail/smtp/conversation.h"
+#include "mail/smtp/deadlines.h"
+#include "mail/smtp/opener.h"
+#include "mail/smtp/protocol_thread.h"
+#include "mail/smtp/relay.h"
+
+namespace mailotp::mail {
+
+// A job in the agent, with its times on the loop's clock (uv_now, ms).
+struct Task {
+  core::Job job;
+  std::uint64_t dot_before = 0;  // its dot is not sent after this
+  std::uint64_t not_after = 0;
+  enum class Reconnected : std::uint8_t { no, yes } reconnected = Reconnected::no;
+};
+
+struct ConnectionEnd {
+  enum class Kind : std::uint8_t {
+    finished,     // with our consent, or without work
+    open_failed,  // it never was ready
+    lost,         // broken in a transaction
+  } kind = Kind::finished;
+  OpenFault fault;  // unless finished
+};
+
+class Connection;
+
+// Called on the loop thread; may not destroy the connection.
+class ConnectionOwner {
+ public:
+  virtual ~ConnectionOwner() = default;
+  // Ready for a message: for the first time, or after one.
+  virtual void on_ready(Connection& connection) = 0;
+  // A warm connection was dead before it answered the MAIL of this task: it costs nothing to try once more.
+  virtual void on_give_back(Task task) = 0;
+  // It has no task; its outcome, if it had one, was reported.
+  virtual void on_over(Connection& connection, const ConnectionEnd& end) = 0;
+};
+
+// What all connections of a relay share; outlives them.
+struct ConnectionSetting {
+  uv_loop_t* loop;
+  const core::RelaySettings& relay;
+  const std::string& hostname;
+  unsigned dsn_notify;  // k_notify_…
+  const Deadlines& deadlines;
+  FactSink& sink;
+};
+
+class Connection final : private OpenerListener, private StreamListener, private ConversationPort {
+ public:
+  // `thread` serves this connection alone until it is over.
+  Connection(const ConnectionSetting& setting, Resolver& resolver, ProtocolThread& thread,
+             ConnectionOwner& owner);
+  ~Connection() override;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void open();
+  enum class State : std::uint8_t { opening, idle, busy, quitting, over };
+  [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] ProtocolThread& thread() { return thread_; }
+  [[nodiscard]] const core::AttemptKey* key() const { return task_ ? &task_->job.key : nullptr; }
+
+  // Reads what the relay may have said while nothing was asked; true: still idle.
+  [[nodiscard]] bool still_idle();
+  // Idle only. Reports every fact of the job; may stay idle (a mail that is too large for the relay).
+  void start(Task task);
+  // The job under way, if its dot is not sent yet, ends as not sent.
+  void cancel(const std::string& why);
+  // Takes no more work: quits, at once or after the dot's reply; before the dot the message is cut.
+  void drain(const std::string& why);
+  // At once; after the dot the message is uncertain.
+  void cut(const std::string& why);
+
+ private:
+  class EngineEnd;
+
+  void on_opened(Opened opened) override;
+  void on_open_failed(const OpenFault& fault) override;
+
+  void on_bytes(std::string_view bytes) override;
+  void on_drained() override;
+  void on_end(const std::string& reason) override;
+
+  void to_relay(std::string_view bytes) override;
+  void to_engine(std::string_view bytes) override;
+  void end_of_body(std::string_view rest) override;
+  void phase(core::Stage stage) override;
+  void relayed(core::Reply reply) override;
+  void refused(core::Stage stage, core::Reply reply) override;
+  void idle() override;
+  void broken(core::Stage stage, std::string reason, std::optional<core::Reply> reply) override;
+
+  [[nodiscard]] bool begin_engine(OutgoingMessage message);
+  void engine_ended();
+  [[nodiscard]] OutgoingMessage outgoing(core::Job& job) const;
+  void send_dot();
+  void dot_left();
+  void phase_ended();
+  void become_idle();
+  void quit();
+  void settle_lost(const OpenFault& fault);
+  void lose(OpenFault fault);
+  void over(ConnectionEnd end);
+  [[nodiscard]] core::Stage where() const;
+
+  const ConnectionSetting& setting_;
+  ProtocolThread& thread_;
+  ConnectionOwner& owner_;
+  Opener opener_;
+  State state_ = State::opening;
+  Timer phase_timer_;  // of the phase, the idle time or QUIT
+  Timer before_dot_;   // of everything before the dot
+  std::unique_ptr<Stream> stream_;
+  ReplyReader replies_;
+  Capabilities capabilities_;
+  bool authenticated_ = false;
+  std::unique_ptr<EngineEnd> engine_;  // our end of libesmtp's socket
+  std::optional<Conversation> conversation_;
+  std::optional<Task> task_;
+  std::string corked_;  // the end of the body, to leave with its dot
+  enum class Dot : std::uint8_t { none, waits, queued, left } dot_ = Dot::none;
+  enum class Leaving : std::uint8_t { no, yes } leaving_ = Leaving::no;
+  std::uint64_t opened_at_ = 0;
+  int messages_ = 0;  // transactions that came to their end here
+};
+
+}  // namespace mailotp::mail

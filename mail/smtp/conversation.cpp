@@ -1,0 +1,225 @@
+#include "mail/smtp/conversation.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+
+namespace mailotp::mail {
+
+using core::Stage;
+
+namespace {
+
+constexpr std::string_view k_end_of_body = "\r\n.\r\n";
+constexpr std::string_view k_dot = ".\r\n";
+// libesmtp's command lines: two addresses' worth, and parameters.
+constexpr std::size_t k_command_bytes = 2048;
+
+bool is_positive(const ReplyLines& reply) {
+  return reply.code / 100 == 2;
+}
+bool is_negative(const ReplyLines& reply) {
+  return reply.code / 100 == 4 || reply.code / 100 == 5;
+}
+
+// How many bytes at the end of `text` might begin `pattern`.
+std::size_t overlap(std::string_view text, std::string_view pattern) {
+  for (std::size_t length = std::min(text.size(), pattern.size() - 1); length > 0; --length)
+    if (text.substr(text.size() - length) == pattern.substr(0, length)) return length;
+  return 0;
+}
+
+}  // namespace
+
+void Conversation::from_engine(std::string_view bytes) {
+  if (broken_) return;
+  in_ += bytes;
+  while (!broken_) {
+    if (input_ == Input::body) return take_body();
+    if (input_ == Input::nothing) return;
+    const std::size_t end = in_.find("\r\n");
+    if (end == std::string::npos) {
+      if (in_.size() > k_command_bytes) break_off("libesmtp: command too long");
+      return;
+    }
+    const std::string line = in_.substr(0, end + 2);
+    in_.erase(0, end + 2);
+    take_line(line);
+  }
+}
+
+void Conversation::take_line(std::string_view line) {
+  if (line.starts_with("EHLO ")) return port_.to_engine(ehlo_);
+  if (line.starts_with("MAIL FROM:")) {
+    stage_ = Stage::mail;
+    rcpt_refused_ = engine_done_ = relay_done_ = false;
+    port_.phase(Stage::mail);
+    return command(Command::mail, line);
+  }
+  if (line.starts_with("RCPT TO:")) {
+    stage_ = Stage::rcpt;
+    port_.phase(Stage::rcpt);
+    return command(Command::rcpt, line);
+  }
+  if (line == "DATA\r\n") {
+    // libesmtp asks even when no recipient was accepted; then its dot comes at once.
+    if (rcpt_refused_) return port_.to_engine("354 go\r\n");
+    if (waiting_.empty()) {
+      stage_ = Stage::data;
+      port_.phase(Stage::data);
+    }
+    return command(Command::data, line);
+  }
+  if (line == k_dot && rcpt_refused_) {
+    engine_done_ = true;
+    return finish_refused();
+  }
+  // QUIT: it has no more messages, and whoever told it so closes the connection.
+  if (line == "QUIT\r\n") return;
+  break_off("libesmtp: unexpected command");
+}
+
+void Conversation::command(Command command, std::string_view line) {
+  waiting_.push_back(command);
+  port_.to_relay(line);
+}
+
+// `in_` starts at the start of a line of the body or inside a CRLF that might end it.
+void Conversation::take_body() {
+  if (in_.size() < k_dot.size()) return;
+  const std::size_t end = in_.find(k_end_of_body);
+  if (end == std::string::npos) {
+    const std::size_t keep = overlap(in_, k_end_of_body);
+    const std::string ready = in_.substr(0, in_.size() - keep);
+    in_.erase(0, ready.size());
+    return port_.to_relay(ready);
+  }
+  const std::string rest = in_.substr(0, end + 2);
+  input_ = Input::nothing;
+  in_.erase(0, end + k_end_of_body.size());
+  port_.end_of_body(rest);
+}
+
+void Conversation::dot_sent() {
+  CHECK(input_ == Input::nothing);
+  stage_ = Stage::dot;
+  input_ = Input::commands;
+  waiting_.push_back(Command::dot);
+  port_.to_relay(k_dot);
+}
+
+void Conversation::from_relay(const ReplyLines& reply) {
+  if (broken_) return;
+  if (reply.code == 421) return break_off("the relay closes", to_reply(reply));
+  if (waiting_.empty()) return break_off("a reply that nobody asked for", to_reply(reply));
+  const Command command = waiting_.front();
+  waiting_.pop_front();
+  switch (command) {
+    case Command::mail:
+      return take_mail(reply);
+    case Command::rcpt:
+      return take_rcpt(reply);
+    case Command::data:
+      return take_data(reply);
+    case Command::dot:
+      return take_dot(reply);
+    case Command::reset:
+      if (!is_positive(reply)) return break_off("RSET refused", to_reply(reply));
+      return end_transaction();
+    case Command::dot_of_none:
+      if (!is_positive(reply) && !is_negative(reply)) return mismatch(reply);
+      return end_transaction();
+  }
+}
+
+void Conversation::take_mail(const ReplyLines& reply) {
+  if (is_positive(reply)) {
+    stage_ = Stage::rcpt;
+    return port_.to_engine("250 ok\r\n");
+  }
+  if (!is_negative(reply)) return mismatch(reply);
+  port_.refused(Stage::mail, to_reply(reply));
+  end_message("550 no\r\n");
+}
+
+void Conversation::take_rcpt(const ReplyLines& reply) {
+  if (is_positive(reply)) {
+    stage_ = Stage::data;
+    if (!waiting_.empty()) port_.phase(Stage::data);
+    return port_.to_engine("250 ok\r\n");
+  }
+  if (!is_negative(reply)) return mismatch(reply);
+  rcpt_refused_ = true;
+  port_.refused(Stage::rcpt, to_reply(reply));
+  port_.phase(Stage::data);
+  if (waiting_.empty()) clean_up();
+  port_.to_engine("550 no\r\n");
+}
+
+void Conversation::take_data(const ReplyLines& reply) {
+  if (rcpt_refused_) {
+    // DATA was on its way when RCPT was refused. A 354 wants a dot (RFC 2920 section 3.1).
+    if (reply.code == 354) {
+      command(Command::dot_of_none, k_dot);
+    } else if (is_negative(reply)) {
+      clean_up();
+    } else {
+      return mismatch(reply);
+    }
+    return port_.to_engine("354 go\r\n");
+  }
+  if (reply.code == 354) {
+    stage_ = Stage::body;
+    input_ = Input::body;
+    port_.phase(Stage::body);
+    return port_.to_engine("354 go\r\n");
+  }
+  if (!is_negative(reply)) return mismatch(reply);
+  // No recipient is to blame any more: something is wrong with this session.
+  port_.refused(Stage::data, to_reply(reply));
+  break_off("DATA refused after an accepted recipient");
+}
+
+void Conversation::take_dot(const ReplyLines& reply) {
+  if (!is_positive(reply) && !is_negative(reply)) return mismatch(reply);
+  if (is_positive(reply)) {
+    port_.relayed(to_reply(reply));
+  } else {
+    port_.refused(Stage::dot, to_reply(reply));
+  }
+  // Whatever it was, the transaction is over and needs no RSET: libesmtp is told of a success.
+  end_message("250 ok\r\n");
+}
+
+void Conversation::clean_up() {
+  command(Command::reset, "RSET\r\n");
+}
+
+void Conversation::end_transaction() {
+  relay_done_ = true;
+  finish_refused();
+}
+
+void Conversation::finish_refused() {
+  if (!engine_done_ || !relay_done_) return;
+  rcpt_refused_ = false;
+  end_message("250 ok\r\n");
+}
+
+void Conversation::end_message(std::string_view for_engine) {
+  stage_ = Stage::mail;
+  port_.to_engine(for_engine);
+  port_.idle();
+}
+
+void Conversation::mismatch(const ReplyLines& reply) {
+  break_off("a reply that does not fit its command", to_reply(reply));
+}
+
+void Conversation::break_off(std::string reason, std::optional<core::Reply> reply) {
+  if (std::exchange(broken_, true)) return;
+  port_.broken(stage_, std::move(reason), std::move(reply));
+}
+
+}  // namespace mailotp::mail

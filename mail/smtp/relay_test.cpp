@@ -1,0 +1,41 @@
+#include "mail/smtp/relay_test.h"
+
+#include <utility>
+
+namespace mailotp::mail {
+
+void RelayTest::run(uv_loop_t* loop, const core::RelaySettings& settings, const std::string& hostname,
+                    Resolver& resolver, const Deadlines& deadlines) {
+  OpenerListener& listener = *this;
+  opener_.emplace(loop, settings, hostname, resolver, deadlines, listener);
+  opener_->open();
+}
+
+void RelayTest::cut(const std::string& why) {
+  if (finished_) return;
+  on_open_failed({core::Stage::local, why, std::nullopt, OpenFault::Kind::canceled});
+}
+
+void RelayTest::on_opened(Opened opened) {
+  if (!opened.authenticated) on_open_step(core::Stage::auth, "not configured");
+  opened.stream->write("QUIT\r\n");
+  opened.stream->close();
+  finish(true);
+}
+
+void RelayTest::on_open_failed(const OpenFault& fault) {
+  sink_.report(core::TestStep{test_, fault.stage, false, fault.reason});
+  finish(false);
+}
+
+void RelayTest::on_open_step(core::Stage stage, const std::string& saw) {
+  sink_.report(core::TestStep{test_, stage, true, saw});
+}
+
+void RelayTest::finish(bool ok) {
+  if (std::exchange(finished_, true)) return;
+  sink_.report(core::TestDone{test_, ok});
+  over_(*this);
+}
+
+}  // namespace mailotp::mail
