@@ -286,13 +286,13 @@ core::Result<> append_mailbox_header(std::string& out, std::string_view name,
 }
 
 core::Result<core::Secret> write_mime(const MimeMail& mail) {
-  if (auto checked = check_body("text", mail.text); !checked) return tl::unexpected(checked.error());
-  if (auto checked = check_body("html", mail.html); !checked) return tl::unexpected(checked.error());
   // Worst case of quoted-printable: three for one, and a soft break every 75.
   constexpr std::size_t k_headers_guess = 4096;
   WipedString out;
   out.bytes.reserve(k_headers_guess + 4 * (mail.text.size() + mail.html.size()));
   if (auto done = append_headers(out.bytes, mail); !done) return tl::unexpected(done.error());
+  if (auto checked = check_body("text", mail.text); !checked) return tl::unexpected(checked.error());
+  if (auto checked = check_body("html", mail.html); !checked) return tl::unexpected(checked.error());
   append_part(out.bytes, mail, "text/plain", mail.text);
   append_part(out.bytes, mail, "text/html", mail.html);
   out.bytes += "--";
