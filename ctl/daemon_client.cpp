@@ -133,7 +133,9 @@ Attempt<HttpReply> DaemonClient::get(const std::string& target) {
   (void)curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
   (void)curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply.body);
   const CURLcode code = curl_easy_perform(handle);
-  if (code == CURLE_COULDNT_CONNECT) return tl::unexpected(connect_failure(socket_));
+  // libcurl calls a path that is too long a name that it cannot resolve.
+  if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
+    return tl::unexpected(connect_failure(socket_));
   if (code != CURLE_OK) {
     return tl::unexpected(
         Failure{ExitCode::try_again, fmt::format("the daemon at {} gave no answer: {}; try again",

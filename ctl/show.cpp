@@ -23,8 +23,8 @@ constexpr std::array<Column, 8> k_outbox_columns{{{"ID", 36, 36, 1},
                                                   {"RELAY", 12, 12, 8},
                                                   {"LAST REPLY", 20, k_whole_line, 7}}};
 constexpr std::array<Column, 4> k_event_columns{
-    {{"AT", 24, 24, 1}, {"EVENT", 20, 24, 2}, {"ACTOR", 9, 14, 4}, {"DETAIL", 14, k_whole_line, 3}}};
-constexpr std::array<Column, 4> k_relay_columns{{{"RELAY", 16, 32, 1},
+    {{"AT", 24, 24, 1}, {"EVENT", 20, 24, 2}, {"ACTOR", 10, 10, 4}, {"DETAIL", 14, k_whole_line, 3}}};
+constexpr std::array<Column, 4> k_relay_columns{{{"RELAY", 16, 20, 1},
                                                  {"STATE", 9, 9, 2},
                                                  {"CONNECTIONS", 11, 11, 4, Align::right},
                                                  {"LAST ERROR", 20, k_whole_line, 3}}};

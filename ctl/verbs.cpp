@@ -1,6 +1,7 @@
 #include "ctl/verbs.h"
 
 #include <cstdio>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -87,7 +88,7 @@ struct Verbs {
   Attempt<void> operator()(const ListOutbox& list) const {
     DaemonClient client(command.socket);
     std::string cursor = list.cursor;
-    if (command.output == Output::people) print(outbox_head(screen));
+    std::string head = command.output == Output::people ? outbox_head(screen) : "";
     do {
       const auto target = target_of("/v1/outbox", {{"state", list.state},
                                                    {"recipient", list.recipient},
@@ -97,6 +98,7 @@ struct Verbs {
                                                    {"cursor", cursor}});
       const auto body = get_ok(client, target);
       if (!body) return tl::unexpected(body.error());
+      print(std::exchange(head, ""));  // not above an error
       auto next = print_page(*body);
       if (!next) return tl::unexpected(std::move(next.error()));
       if (*next == cursor && !cursor.empty())

@@ -1,0 +1,68 @@
+"""A daemon that answers what a test tells it to, over a Unix socket in a folder of its own."""
+import http.server
+import json
+import os
+import shutil
+import socketserver
+import tempfile
+import threading
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.seen.append(self.path)
+        answer = self.server.answers.get(self.path)
+        if answer == "hang up":
+            self.close_connection = True
+            return
+        status, body = answer if answer else problem(404, "not_found", f"nothing is at {self.path}")
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        try:
+            self.wfile.write(data)
+        except BrokenPipeError:  # the client has had enough, as a test may want
+            self.close_connection = True
+
+    def address_string(self):  # a Unix peer has no address
+        return "peer"
+
+    def log_message(self, *args):
+        pass
+
+
+def problem(status, code, detail, **more):
+    return status, {"type": f"urn:mailotpd:error:{code}", "title": code.replace("_", " "), "status": status,
+                    "detail": detail, "code": code, "request_id": "0190b5a0-0000-7000-8000-00000000abcd", **more}
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+class FakeDaemon:
+    """`answers` maps a request target to (status, JSON value or bytes), or to "hang up"; `seen` lists targets."""
+
+    def __init__(self, answers):
+        self.folder = tempfile.mkdtemp(prefix="mailotpctl-")
+        self.socket = os.path.join(self.folder, "admin.sock")
+        self.server = Server(self.socket, Handler)
+        self.server.answers = answers
+        self.server.seen = self.seen = []
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.server.shutdown()
+        self.thread.join(10)
+        self.server.server_close()
+        shutil.rmtree(self.folder)

@@ -1,0 +1,622 @@
+#!/usr/bin/env python3
+"""Drives mailotpctl from outside, against a daemon that answers what each test tells it to.
+
+usage: mailotpctl_test.py PROGRAM [unittest arguments]
+"""
+import datetime
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from fake_daemon import FakeDaemon, problem  # noqa: E402
+
+PROGRAM = ""
+LIMIT = 30  # seconds that any one run may take
+
+MESSAGE = "0190b5a0-7c1e-7e3a-9f00-0123456789ab"
+OTHER = "0190b5a0-7c1e-7e3a-9f00-0123456789ac"
+CHALLENGE = "0190b5a0-7c1e-7e3a-9f00-0123456789ad"
+NOBODY = 65534
+
+
+def run(*arguments, columns=None, socket_path=None, variables=None, **more):
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    if columns:
+        environment["COLUMNS"] = str(columns)
+    environment.update(variables or {})
+    command = [PROGRAM] + (["--socket", socket_path] if socket_path else []) + list(arguments)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, **more)
+
+
+def ago(**much):
+    """An RFC 3339 time half a minute past what is asked, so that the age shown is the same for the whole test."""
+    at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(**much) - datetime.timedelta(seconds=30)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def ahead(**much):
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(**much) + datetime.timedelta(seconds=30)
+    return at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+def message(**changes):
+    value = {"id": MESSAGE, "state": "deferred", "current": True, "attempts": 2,
+             "next_attempt_at": ahead(days=1, hours=3), "reply": {"code": 450, "status": "4.2.1", "text": "mailbox busy"},
+             "verdict": None, "app": "shop", "recipient": "alice@example.org", "challenge": CHALLENGE,
+             "created_at": ago(days=3, hours=12), "not_after": ahead(days=2), "template": "otp",
+             "template_version": "0123456789abcdef", "locale": "de", "message_id": "<t@otp.example.org>",
+             "revision": 3, "metadata": None, "kind": "otp", "relay": "primary", "uncertain": 0, "age_seconds": 192}
+    value.update(changes)
+    return value
+
+
+def page(items, cursor=None):
+    return 200, {"items": items, "next_cursor": cursor}
+
+
+ROWS = [message(), message(id=OTHER, state="relayed", next_attempt_at=None, reply=None, age_seconds=7325,
+                           recipient="a.rather.long.local.part@mail.example.org")]
+RELAYS = [{"name": "primary", "state": "up", "connections": 3, "last_error": None, "last_error_at": None},
+          {"name": "backup", "state": "down", "connections": 0, "last_error": "connect: refused",
+           "last_error_at": ago(days=3, hours=12)}]
+STATS = {"messages": {"relayed": 41, "queued": 3}, "oldest_seconds": {"queued": 2}, "accepted_total": 57,
+         "ended_total": {"relayed": 41, "failed": 1}, "challenges": {"otp_valid": 9, "otp_sent": 3}, "bounces": {}}
+READY = {"ready": True, "mode": "production", "store": "ok", "relays": {"primary": "up"}, "bounces": "off"}
+VERSION = {"name": "mailotpd", "version": "9.8.7", "mode": "production", "features": ["challenges"]}
+HEALTHY = {"/v1": (200, VERSION), "/readyz": (200, READY), "/v1/stats": (200, STATS), "/v1/relays": page(RELAYS)}
+
+COUNTS_TEXT = """
+MESSAGES             NOW     OLDEST      ENDED
+queued                 3         2s          -
+relayed               41          -         41
+failed                 -          -          1
+accepted in total: 57
+
+CHALLENGES           NOW
+otp_sent               3
+otp_valid              9
+"""
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def check(self, result, code, out=None, err=None):
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        if out is not None:
+            self.assertEqual(result.stdout, out)
+        if err is not None:
+            self.assertEqual(result.stderr, err)
+        return result
+
+
+class Status(Case):
+    def test_for_people(self):
+        with FakeDaemon(dict(HEALTHY)) as daemon:
+            self.check(run("status", socket_path=daemon.socket, columns=80), 0, """\
+mailotpd 9.8.7, mode production: ready
+store         ok
+bounces       off
+
+RELAY                 STATE      CONNECTIONS  LAST ERROR
+primary               up                   3  -
+backup                down                 0  3d12h ago: connect: refused
+""" + COUNTS_TEXT, "")
+
+    def test_not_ready_is_an_answer(self):
+        answers = dict(HEALTHY)
+        answers["/readyz"] = (503, dict(READY, ready=False, store="failing", relays={"primary": "down"}))
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("status", socket_path=daemon.socket), 0)
+            self.assertEqual(result.stdout.splitlines()[:2],
+                             ["mailotpd 9.8.7, mode production: NOT READY", "store         failing"])
+
+    def test_relays_of_readyz_where_the_list_is_not_known(self):
+        answers = dict(HEALTHY)
+        del answers["/v1/relays"]
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("status", socket_path=daemon.socket, columns=80), 0)
+            self.assertIn("\nprimary               up                   0  -\n\n", result.stdout)
+
+    def test_json_is_one_line(self):
+        with FakeDaemon(dict(HEALTHY)) as daemon:
+            result = self.check(run("--json", "status", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(result.stdout.count("\n"), 1)
+            self.assertEqual(json.loads(result.stdout), {**READY, **VERSION, "stats": STATS, "relays": RELAYS})
+
+    def test_stopping_daemon(self):
+        answers = dict(HEALTHY)
+        answers["/readyz"] = problem(503, "shutting_down", "the daemon is stopping", retry_after=5)
+        with FakeDaemon(answers) as daemon:
+            self.check(run("status", socket_path=daemon.socket), 75, "",
+                       "mailotpctl: the daemon is stopping (shutting_down); try again in 5s\n"
+                       "  request 0190b5a0-0000-7000-8000-00000000abcd\n")
+
+
+class Outbox(Case):
+    def test_list_on_80_columns(self):
+        with FakeDaemon({"/v1/outbox?limit=50": page(ROWS)}) as daemon:
+            self.check(run("outbox", "list", socket_path=daemon.socket, columns=80), 0, f"""\
+ID                                    STATE          AGE  RECIPIENT
+{MESSAGE}  deferred     3m12s  alice@example.org
+{OTHER}  relayed       2h2m  a.rather.long.local.p…
+""", "")
+
+    def test_list_on_200_columns(self):
+        with FakeDaemon({"/v1/outbox?limit=50": page(ROWS, "next page")}) as daemon:
+            self.check(run("outbox", "list", socket_path=daemon.socket, columns=200), 0, f"""\
+ID                                    STATE          AGE  TRIES    NEXT  RECIPIENT                         RELAY         LAST REPLY
+{MESSAGE}  deferred     3m12s      2    1d3h  alice@example.org                 primary       450 4.2.1 mailbox busy
+{OTHER}  relayed       2h2m      2       -  a.rather.long.local.part@mail.e…  primary       -
+more: --cursor next page
+""", "")
+
+    def test_list_into_a_pipe_cuts_nothing(self):
+        with FakeDaemon({"/v1/outbox?limit=50": page(ROWS)}) as daemon:
+            result = self.check(run("outbox", "list", socket_path=daemon.socket), 0)
+            self.assertIn("a.rather.long.local.part@mail.example.org", result.stdout)
+
+    def test_no_rows(self):
+        with FakeDaemon({"/v1/outbox?limit=50": page([])}) as daemon:
+            self.check(run("outbox", "list", socket_path=daemon.socket, columns=80), 0,
+                       "ID                                    STATE          AGE  RECIPIENT\n", "")
+
+    def test_filters_are_encoded(self):
+        target = "/v1/outbox?state=held&recipient=a%2Bb%40example.org&app=sh%20op&relay=primary&limit=7&cursor=a%2F%26b"
+        with FakeDaemon({target: page([])}) as daemon:
+            self.check(run("outbox", "list", "--state", "held", "--recipient", "a+b@example.org", "--app", "sh op",
+                           "--relay", "primary", "--limit", "7", "--cursor", "a/&b", "--json",
+                           socket_path=daemon.socket), 0, "", "")
+            self.assertEqual(daemon.seen, [target])
+
+    def test_json_lines(self):
+        with FakeDaemon({"/v1/outbox?limit=50": page(ROWS, "c1")}) as daemon:
+            result = self.check(run("outbox", "list", "--json", socket_path=daemon.socket), 0,
+                                err="more: --cursor c1\n")
+            self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], ROWS)
+
+    def test_all_pages(self):
+        answers = {"/v1/outbox?limit=1": page(ROWS[:1], "c1"), "/v1/outbox?limit=1&cursor=c1": page(ROWS[1:])}
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("outbox", "list", "--all", "--limit", "1", "--json", socket_path=daemon.socket),
+                                0, err="")
+            self.assertEqual([json.loads(line)["id"] for line in result.stdout.splitlines()], [MESSAGE, OTHER])
+            result = self.check(run("outbox", "list", "--all", "--limit", "1", socket_path=daemon.socket), 0, err="")
+            self.assertEqual([line.split()[0] for line in result.stdout.splitlines()], ["ID", MESSAGE, OTHER])
+
+    def test_a_list_that_does_not_end_is_refused(self):
+        answers = {"/v1/outbox?limit=50": page([], "c1"), "/v1/outbox?limit=50&cursor=c1": page([], "c1")}
+        with FakeDaemon(answers) as daemon:
+            self.check(run("outbox", "list", "--all", "--json", socket_path=daemon.socket), 1, "",
+                       "mailotpctl: the daemon's list does not end\n")
+
+    def test_show(self):
+        events = [{"at": "2026-11-20T12:00:00.000Z", "type": "message.created", "actor": "app", "uid": 33, "detail": None},
+                  {"at": "2026-11-20T12:00:01.000Z", "type": "message.deferred", "actor": "daemon", "uid": None,
+                   "detail": {"stage": "rcpt", "reply": {"code": 450, "status": "4.2.1", "text": "mailbox busy"}, "n": 1}}]
+        verdict = {"kind": "delayed", "class": "mailbox-full", "permanent": False, "status": "4.2.1", "detail": "busy",
+                   "source": "smtp", "at": "2026-11-20T12:00:01.000Z"}
+        value = message(events=events, verdict=verdict)
+        with FakeDaemon({f"/v1/outbox/{MESSAGE}": (200, value)}) as daemon:
+            self.check(run("outbox", "show", MESSAGE.upper(), socket_path=daemon.socket, columns=200), 0, f"""\
+id            {MESSAGE}
+state         deferred
+recipient     alice@example.org
+app           shop
+kind          otp
+challenge     {CHALLENGE}
+created       {value["created_at"]} (3d12h ago)
+not after     {value["not_after"]} (in 2d)
+attempts      2
+next attempt  {value["next_attempt_at"]} (in 1d3h)
+last reply    450 4.2.1 mailbox busy
+verdict       delayed, mailbox-full, not permanent, status 4.2.1 (from smtp): busy
+uncertain     0 times
+relay         primary
+template      otp, locale de, version 0123456789abcdef
+message-id    <t@otp.example.org>
+
+AT                        EVENT                     ACTOR       DETAIL
+2026-11-20T12:00:00.000Z  message.created           app 33      -
+2026-11-20T12:00:01.000Z  message.deferred          daemon      stage=rcpt reply=450 4.2.1 mailbox busy n=1
+""", "")
+            result = self.check(run("outbox", "show", MESSAGE, "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout), value)
+            narrow = self.check(run("outbox", "show", MESSAGE, socket_path=daemon.socket, columns=80), 0)
+            self.assertEqual(narrow.stdout.splitlines()[-1],
+                             "2026-11-20T12:00:01.000Z  message.deferred          daemon      stage=rcpt repl…")
+
+
+class Others(Case):
+    def test_challenge(self):
+        value = {"id": CHALLENGE, "app": "shop", "recipient": "alice@example.org", "purpose": "login",
+                 "state": "otp_sent", "created_at": ago(days=3, hours=12), "expires_at": ahead(days=2),
+                 "attempts_left": 5, "sends_left": 4, "resend_at": None, "revision": 2, "metadata": {"any": "json"},
+                 "message": message(verdict=None)}
+        with FakeDaemon({f"/v1/challenges/{CHALLENGE}": (200, value)}) as daemon:
+            self.check(run("challenge", "show", CHALLENGE, socket_path=daemon.socket, columns=80), 0, f"""\
+id            {CHALLENGE}
+state         otp_sent
+recipient     alice@example.org
+app           shop
+purpose       login
+created       {value["created_at"]} (3d12h ago)
+expires       {value["expires_at"]} (in 2d)
+attempts left 5
+sends left    4
+resend from   -
+revision      2
+
+message       {MESSAGE}
+state         deferred
+attempts      2
+next attempt  {value["message"]["next_attempt_at"]} (in 1d3h)
+last reply    450 4.2.1 mailbox busy
+verdict       -
+""", "")
+            result = self.check(run("challenge", "show", CHALLENGE, "--json", socket_path=daemon.socket), 0)
+            self.assertEqual(json.loads(result.stdout), value)
+
+    def test_challenge_without_a_message(self):
+        with FakeDaemon({f"/v1/challenges/{CHALLENGE}": (200, {"id": CHALLENGE, "state": "started", "message": None})}) as daemon:
+            result = self.check(run("challenge", "show", CHALLENGE, socket_path=daemon.socket), 0)
+            self.assertEqual(result.stdout.splitlines()[-1], "message       none")
+
+    def test_relays(self):
+        with FakeDaemon({"/v1/relays": page(RELAYS)}) as daemon:
+            self.check(run("relay", "list", socket_path=daemon.socket, columns=80), 0, """\
+RELAY                 STATE      CONNECTIONS  LAST ERROR
+primary               up                   3  -
+backup                down                 0  3d12h ago: connect: refused
+""", "")
+            self.check(run("relay", "list", socket_path=daemon.socket, columns=50), 0, """\
+RELAY              STATE      LAST ERROR
+primary            up         -
+backup             down       3d12h ago: connect:…
+""", "")
+            result = self.check(run("relay", "list", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], RELAYS)
+
+
+class HostileText(Case):
+    EVIL = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\r\nfake row\x7f"
+
+    def no_control(self, text):
+        self.assertIsNone(re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", text), repr(text))
+
+    def evil_everywhere(self, value):
+        if isinstance(value, str):
+            return value if re.fullmatch(r"[\d:.TZ-]{24}", value) else value + self.EVIL
+        if isinstance(value, list):
+            return [self.evil_everywhere(one) for one in value]
+        if isinstance(value, dict):
+            return {key: self.evil_everywhere(one) for key, one in value.items()}
+        return value
+
+    def test_no_answer_steers_the_terminal(self):
+        events = [{"at": "x", "type": "t", "actor": "app", "uid": 1, "detail": {"reason": "r" + self.EVIL, "o": {"k": "v"}}}]
+        verdict = {"kind": "k", "class": "c", "permanent": True, "status": "s", "detail": "d", "source": "s", "at": "x"}
+        row = message(verdict=verdict, events=events)
+        stats = dict(STATS, messages={"queued" + self.EVIL: 1}, challenges={"x" + self.EVIL: 1})
+        answers = {"/v1": (200, VERSION), "/readyz": (200, dict(READY, relays={"p" + self.EVIL: "up"})),
+                   "/v1/stats": (200, stats), "/v1/relays": page(RELAYS),
+                   "/v1/outbox?limit=50": page([row], "c"), f"/v1/outbox/{MESSAGE}": (200, row),
+                   f"/v1/challenges/{CHALLENGE}": (200, {"id": "i", "state": "s", "app": "a", "message": row})}
+        answers = {path: (status, self.evil_everywhere(body)) for path, (status, body) in answers.items()}
+        verbs = [["status"], ["outbox", "list"], ["outbox", "show", MESSAGE], ["challenge", "show", CHALLENGE],
+                 ["relay", "list"]]
+        with FakeDaemon(answers) as daemon:
+            for verb in verbs:
+                for json_flag in ([], ["--json"]):
+                    result = self.check(run(*verb, *json_flag, socket_path=daemon.socket), 0)
+                    self.no_control(result.stdout)
+                    self.no_control(result.stderr)
+                    self.assertIn("\\u001b" if json_flag else "\\x1b", result.stdout)
+
+    def test_no_problem_steers_the_terminal(self):
+        status, body = problem(404, "not_found", "nothing")
+        with FakeDaemon({f"/v1/outbox/{MESSAGE}": (status, self.evil_everywhere(body))}) as daemon:
+            result = self.check(run("outbox", "show", MESSAGE, socket_path=daemon.socket), 1, "")
+            self.no_control(result.stderr)
+            self.assertIn("\\x1b", result.stderr)
+
+    def test_no_argument_steers_the_terminal(self):
+        for arguments in (["outbox", "show", self.EVIL], ["outbox", "list", "--state", self.EVIL], [self.EVIL],
+                          ["outbox", "list", self.EVIL]):
+            self.no_control(self.check(run(*arguments), 2).stderr)
+        self.no_control(self.check(run("status", socket_path="/nonexistent/" + self.EVIL), 69).stderr)
+        self.no_control(self.check(run("keygen", "/nonexistent/" + self.EVIL), 1).stderr)
+
+
+class Failures(Case):
+    def test_not_found(self):
+        with FakeDaemon({f"/v1/outbox/{MESSAGE}": problem(404, "not_found", "no message has this id")}) as daemon:
+            self.check(run("outbox", "show", MESSAGE, socket_path=daemon.socket), 1, "",
+                       "mailotpctl: no message has this id (not_found)\n"
+                       "  request 0190b5a0-0000-7000-8000-00000000abcd\n")
+
+    def test_field_is_named(self):
+        with FakeDaemon({"/v1/outbox?limit=50&cursor=x": problem(400, "invalid_field", "no such cursor", field="cursor")}) as daemon:
+            result = self.check(run("outbox", "list", "--cursor", "x", socket_path=daemon.socket), 1, "")
+            self.assertTrue(result.stderr.startswith("mailotpctl: cursor: no such cursor (invalid_field)\n"))
+
+    def test_forbidden(self):
+        with FakeDaemon({"/v1/relays": problem(403, "app_unknown", "this peer is no operator")}) as daemon:
+            self.check(run("relay", "list", socket_path=daemon.socket), 77, "")
+
+    def test_try_again(self):
+        for status, code in ((503, "storage_unavailable"), (429, "rate_limited")):
+            with FakeDaemon({"/v1/relays": problem(status, code, "later", retry_after=65)}) as daemon:
+                result = self.check(run("relay", "list", socket_path=daemon.socket), 75, "")
+                self.assertTrue(result.stderr.startswith(f"mailotpctl: later ({code}); try again in 1m5s\n"))
+
+    def test_error_without_a_problem_document(self):
+        with FakeDaemon({"/v1/relays": (500, b"<html>")}) as daemon:
+            self.check(run("relay", "list", socket_path=daemon.socket), 1, "",
+                       "mailotpctl: the daemon answered with HTTP status 500\n")
+
+    def test_answers_that_are_none(self):
+        deep = b'{"items":' + b"[" * 200000 + b"]" * 200000 + b"}"
+        for body in (b"", b"{", b"[]", b"null", b"\xff", b'{"items":1}', b'{"items":[{]}'):
+            with FakeDaemon({"/v1/relays": (200, body)}) as daemon:
+                for flag in ([], ["--json"]):
+                    result = self.check(run("relay", "list", *flag, socket_path=daemon.socket), 1, "")
+                    self.assertIn("the daemon's answer cannot be read", result.stderr)
+        with FakeDaemon({"/v1/relays": (200, deep)}) as daemon:
+            self.check(run("relay", "list", "--json", socket_path=daemon.socket), 0)
+
+    def test_an_answer_without_end_is_cut(self):
+        with FakeDaemon({"/v1/relays": (200, b" " * (17 << 20))}) as daemon:
+            self.check(run("relay", "list", socket_path=daemon.socket), 75, "")
+
+    def test_lost_connection(self):
+        with FakeDaemon({"/v1/relays": "hang up"}) as daemon:
+            result = self.check(run("relay", "list", socket_path=daemon.socket), 75, "")
+            self.assertIn(f"the daemon at {daemon.socket} gave no answer", result.stderr)
+
+    def test_stdout_that_cannot_be_written(self):
+        with FakeDaemon({"/v1/relays": page(RELAYS)}) as daemon, open("/dev/full", "w") as full:
+            result = subprocess.run([PROGRAM, "--socket", daemon.socket, "relay", "list"], stdout=full,
+                                    stderr=subprocess.PIPE, text=True, timeout=LIMIT)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("cannot write the answer", result.stderr)
+
+
+class Socket(Case):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="mailotpctl-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def test_no_socket(self):
+        self.check(run("status", socket_path=self.path("none.sock")), 69, "",
+                   f"mailotpctl: no daemon at {self.path('none.sock')} (No such file or directory); start it with "
+                   "\"systemctl start mailotpd\", or name its admin_socket with --socket\n")
+
+    def test_left_over_socket(self):
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(self.path("left.sock"))
+        result = self.check(run("status", socket_path=self.path("left.sock")), 69, "")
+        self.assertIn("(Connection refused)", result.stderr)
+
+    def test_socket_from_the_environment(self):
+        with FakeDaemon({"/v1/relays": page([])}) as daemon:
+            variables = {"MAILOTPD_ADMIN_SOCKET": daemon.socket}
+            self.check(run("relay", "list", variables=variables), 0)
+            # The option is stronger.
+            self.check(run("relay", "list", variables=variables, socket_path=self.path("none.sock")), 69)
+
+    def test_path_too_long(self):
+        result = self.check(run("status", socket_path="/" + "s" * 200), 69, "")
+        self.assertIn("File name too long", result.stderr)
+
+    def run_as_nobody(self, socket_path):
+        """As a user who is neither root nor the owner: root drops to nobody, others take their own rights away."""
+        os.chmod(self.folder, 0o755)
+        program = self.path("mailotpctl")  # nobody may not reach the build folder
+        shutil.copy(PROGRAM, program)
+        drop = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        return subprocess.run([program, "--socket", socket_path, "status"], capture_output=True, text=True,
+                              timeout=LIMIT, cwd="/", **drop)
+
+    def test_closed_socket(self):
+        path = self.path("closed.sock")
+        with socket.socket(socket.AF_UNIX) as closed:
+            closed.bind(path)
+            closed.listen()
+            os.chmod(path, 0o000)
+            result = self.check(self.run_as_nobody(path), 77, "")
+            group = re.escape(self.group_of(path))
+            self.assertRegex(result.stderr, rf"no permission for {path}: the socket \(mode 0000\) belongs to group {group};")
+
+    def test_closed_folder(self):
+        inner = self.path("run")
+        os.mkdir(inner)
+        with socket.socket(socket.AF_UNIX) as closed:
+            closed.bind(os.path.join(inner, "admin.sock"))
+            closed.listen()
+            os.chmod(inner, 0o000)
+            self.addCleanup(os.chmod, inner, 0o700)
+            result = self.check(self.run_as_nobody(os.path.join(inner, "admin.sock")), 77, "")
+            self.assertIn(f"its folder {inner} (mode 0000) admits group {self.group_of(inner)}", result.stderr)
+
+    @staticmethod
+    def group_of(path):
+        import grp
+        return grp.getgrgid(os.stat(path).st_gid).gr_name
+
+
+class Usage(Case):
+    def test_mistakes(self):
+        for arguments, says in (
+                (["frob"], '"frob" is not known here'),
+                (["outbox", "frob"], 'Try "mailotpctl outbox --help"'),
+                (["outbox", "list", "--state", "lost"], 'no state is named "lost"; there are queued, sending'),
+                (["outbox", "list", "--limit", "0"], "--limit"),
+                (["outbox", "list", "--limit", "501"], "--limit"),
+                (["outbox", "list", "--all", "--cursor", "x"], "excludes"),
+                (["outbox", "show"], "ID is required"),
+                (["outbox", "show", "42"], '"42" is no id'),
+                (["challenge", "show", "x"], "is no id"),
+                (["keygen"], "FILE is required"),
+                (["check-config"], "FILE is required"),
+                (["--frob", "status"], "--frob"),
+                (["status", "more"], "more")):
+            with self.subTest(arguments):
+                result = self.check(run(*arguments), 2, "")
+                self.assertIn(says, result.stderr)
+
+    def test_no_verb_shows_help(self):
+        self.assertIn("Subcommands:", self.check(run(), 2, "").stderr)
+        self.assertIn("Usage: mailotpctl outbox", self.check(run("outbox"), 2, "").stderr)
+
+    def test_help_has_an_example_for_every_verb(self):
+        for verb in ([], ["status"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["challenge"],
+                     ["challenge", "show"], ["relay"], ["relay", "list"], ["keygen"], ["check-config"]):
+            with self.subTest(verb):
+                out = self.check(run(*verb, "--help"), 0, err="").stdout
+                example = out[out.index("Example:\n"):].splitlines()[1].split()
+                self.assertEqual(example[0], "mailotpctl")
+                if verb:
+                    self.assertEqual(example[1:1 + len(verb)], verb)
+                self.assertIn("Usage: " + " ".join(["mailotpctl"] + verb), out)
+
+    def test_version(self):
+        self.assertRegex(self.check(run("--version"), 0, err="").stdout, r"\Amailotpctl \d+\.\d+\.\d+\n\Z")
+
+
+class Colour(Case):
+    def on_a_terminal(self, **variables):
+        with FakeDaemon({"/v1/relays": page(RELAYS)}) as daemon:
+            ours, theirs = pty.openpty()
+            environment = {"PATH": os.environ["PATH"], "TERM": "xterm", "COLUMNS": "80", **variables}
+            with subprocess.Popen([PROGRAM, "--socket", daemon.socket, "relay", "list"], env=environment,
+                                  stdout=theirs, stderr=theirs) as child:
+                os.close(theirs)
+                out = b""
+                while select.select([ours], [], [], LIMIT)[0]:
+                    try:
+                        piece = os.read(ours, 65536)
+                    except OSError:  # the other end is closed
+                        break
+                    if not piece:
+                        break
+                    out += piece
+                os.close(ours)
+                self.assertEqual(child.wait(LIMIT), 0)
+            return out.decode()
+
+    def test_only_where_it_is_wanted(self):
+        self.assertIn("\x1b[32mup\x1b[0m", self.on_a_terminal())
+        self.assertNotIn("\x1b", self.on_a_terminal(NO_COLOR="1"))
+        self.assertNotIn("\x1b", self.on_a_terminal(TERM="dumb"))
+        self.assertIn("\x1b", self.on_a_terminal(NO_COLOR=""))
+
+
+class Keygen(Case):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="mailotpctl-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.file = os.path.join(self.folder, "otp.key")
+
+    def key_of(self, path):
+        with open(path, encoding="ascii") as file:
+            comment, key, end = file.read().split("\n")
+        self.assertTrue(comment.startswith("# "))
+        self.assertEqual(end, "")
+        self.assertRegex(key, r"\A[0-9a-f]{64}\Z")
+        return key
+
+    def test_makes_a_key(self):
+        for umask in (0o000, 0o277):
+            path = self.file + oct(umask)
+            result = self.check(run("keygen", path, umask=umask), 0, err="")
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+            self.assertNotIn(self.key_of(path), result.stdout)
+            self.assertIn(path, result.stdout)
+
+    def test_each_key_is_another(self):
+        keys = set()
+        for i in range(8):
+            self.check(run("keygen", f"{self.file}{i}"), 0)
+            keys.add(self.key_of(f"{self.file}{i}"))
+        self.assertEqual(len(keys), 8)
+
+    def test_in_the_working_folder(self):
+        self.check(run("keygen", "here.key", cwd=self.folder), 0)
+        self.key_of(os.path.join(self.folder, "here.key"))
+
+    def test_an_existing_file_is_not_touched(self):
+        with open(self.file, "w", encoding="ascii") as file:
+            file.write("mine")
+        result = self.check(run("keygen", self.file), 1, "")
+        self.assertIn("exists and was not touched", result.stderr)
+        with open(self.file, encoding="ascii") as file:
+            self.assertEqual(file.read(), "mine")
+
+    def test_a_link_is_not_followed(self):
+        os.symlink(os.path.join(self.folder, "elsewhere"), self.file)
+        self.check(run("keygen", self.file), 1, "")
+        self.assertFalse(os.path.exists(os.path.join(self.folder, "elsewhere")))
+
+    def test_no_folder(self):
+        path = os.path.join(self.folder, "none", "otp.key")
+        self.check(run("keygen", path), 1, "",
+                   f"mailotpctl: {path}: cannot create the key file: No such file or directory\n")
+
+    def test_a_full_disk_leaves_no_half_key(self):
+        # A file-size limit of nothing is a disk that is full.
+        import resource
+        import signal
+
+        def no_room():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+
+        result = self.check(run("keygen", self.file, preexec_fn=no_room), 1, "")
+        self.assertIn("cannot write the key file: File too large", result.stderr)
+        self.assertEqual(os.listdir(self.folder), [])
+
+
+class CheckConfig(Case):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="mailotpctl-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.program = os.path.join(self.folder, "mailotpctl")
+        shutil.copy(PROGRAM, self.program)
+
+    def test_becomes_the_daemon_beside_it(self):
+        daemon = os.path.join(self.folder, "mailotpd")
+        with open(daemon, "w", encoding="ascii") as file:
+            file.write('#!/bin/sh\nfor word; do echo "[$word]"; done\nexit 78\n')
+        os.chmod(daemon, 0o755)
+        result = subprocess.run([self.program, "check-config", "a file.toml"], capture_output=True, text=True,
+                                timeout=LIMIT)
+        self.check(result, 78, "[--check]\n[--config]\n[a file.toml]\n", "")
+
+    def test_a_daemon_that_cannot_run(self):
+        daemon = os.path.join(self.folder, "mailotpd")
+        os.mkdir(daemon)
+        result = subprocess.run([self.program, "check-config", "x.toml"], capture_output=True, text=True,
+                                timeout=LIMIT)
+        self.check(result, 1, "", f"mailotpctl: cannot run {daemon}, which checks configurations: Permission denied\n")
+
+
+if __name__ == "__main__":
+    PROGRAM = os.path.abspath(sys.argv.pop(1))
+    unittest.main()
