@@ -26,43 +26,50 @@ void read_and_answer(Services& services, const std::string& request_id, Responde
   if (!asked) held->respond(problem(Problem::overloaded, "too many requests wait to be read", request_id));
 }
 
+tl::unexpected<ProblemDetail> bad_parameter(const std::string& name, const std::string& why) {
+  ProblemDetail refused;
+  refused.problem = Problem::invalid_field;
+  refused.field = name;
+  refused.detail = name + ": " + why;
+  return tl::unexpected(std::move(refused));
+}
+
 tl::expected<core::Page, ProblemDetail> page_of(const HttpRequest& request) {
   core::Page page;
   page.cursor = query_value(request, "cursor");
   const std::string limit = query_value(request, "limit");
   if (limit.empty()) return page;
   const auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), page.limit);
-  if (error != std::errc{} || end != limit.data() + limit.size() || page.limit < 1 || page.limit > 500) {
-    ProblemDetail refused;
-    refused.problem = Problem::invalid_field;
-    refused.field = "limit";
-    refused.detail = "limit: must be 1 to 500";
-    return tl::unexpected(std::move(refused));
-  }
+  if (error != std::errc{} || end != limit.data() + limit.size() || page.limit < 1 || page.limit > 500)
+    return bad_parameter("limit", "must be 1 to 500");
   return page;
+}
+
+tl::expected<core::OutboxFilter, ProblemDetail> filter_of(const HttpRequest& request) {
+  core::OutboxFilter filter;
+  filter.app = query_value(request, "app");
+  filter.relay = query_value(request, "relay");
+  filter.recipient = query_value(request, "recipient");
+  if (!filter.recipient.empty()) {
+    const auto address = core::parse_address(filter.recipient);
+    if (!address) return bad_parameter("recipient", address.error().what);
+  }
+  if (const std::string name = query_value(request, "state"); !name.empty()) {
+    const auto state = core::parse_message_state(name);
+    if (!state) return bad_parameter("state", state.error().what);
+    filter.state = *state;
+  }
+  return filter;
 }
 
 void list_outbox(Services& services, const HttpRequest& request, Responder responder) {
   const auto page = page_of(request);
   if (!page) return responder.respond(make_problem(page.error(), request.request_id));
-  core::OutboxFilter filter;
-  filter.recipient = query_value(request, "recipient");
-  filter.app = query_value(request, "app");
-  filter.relay = query_value(request, "relay");
-  if (const std::string name = query_value(request, "state"); !name.empty()) {
-    const auto state = core::parse_message_state(name);
-    if (!state) {
-      ProblemDetail refused;
-      refused.problem = Problem::invalid_field;
-      refused.field = "state";
-      refused.detail = "state: " + state.error().what;
-      return responder.respond(make_problem(refused, request.request_id));
-    }
-    filter.state = *state;
-  }
+  const auto filter = filter_of(request);
+  if (!filter) return responder.respond(make_problem(filter.error(), request.request_id));
   read_and_answer<core::PageOf<core::MessageView>>(
       services, request.request_id, std::move(responder),
-      [filter, page = *page](core::StoreReader& store) { return store.outbox(filter, page); },
+      [filter = *filter, page = *page](core::StoreReader& store) { return store.outbox(filter, page); },
       [](const core::PageOf<core::MessageView>& found) { return outbox_json(found, wall_now()); });
 }
 

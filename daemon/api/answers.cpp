@@ -58,8 +58,15 @@ HttpResponse refusal_answer(const core::Refusal& refusal, const std::string& req
 
 HttpResponse error_answer(const core::Error& error, const std::string& request_id) {
   if (error.code == core::Errc::not_found) return problem(Problem::not_found, error.what, request_id);
-  if (error.code == core::Errc::invalid || error.code == core::Errc::malformed)
-    return problem(Problem::invalid_field, error.what, request_id);
+  // Of what a list takes only its cursor is checked where it is read.
+  if (error.code == core::Errc::malformed) {
+    ProblemDetail refused;
+    refused.problem = Problem::invalid_field;
+    refused.field = "cursor";
+    refused.detail = "cursor: " + error.what;
+    return make_problem(refused, request_id);
+  }
+  if (error.code == core::Errc::invalid) return problem(Problem::invalid_field, error.what, request_id);
   // What the system said is for the operator's log, not for an app.
   return problem(Problem::storage_unavailable, "the store cannot be used at the moment", request_id);
 }

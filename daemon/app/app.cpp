@@ -51,12 +51,12 @@ struct Loop {
   uv_loop_t loop{};
 };
 
-StartFailure store_failure(const core::Error& error) {
+StartFailure store_failure(const core::Config& config, const core::Error& error) {
   ExitCode code = ExitCode::store_failed;
   if (error.code == core::Errc::busy) code = ExitCode::store_locked;
   // A key that the file lacks is put right by the operator, not by another start.
   if (error.code == core::Errc::invalid) code = ExitCode::bad_configuration;
-  return {code, error.what};
+  return {code, fmt::format("{}/mailotpd.db: {}", config.daemon.state_dir, error.what)};
 }
 
 tl::expected<store::KeyRing, StartFailure> load_keys(const core::Config& config) {
@@ -150,15 +150,15 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
                               .composer = *composer,
                               .random = random};
   auto opened = store::SqliteStore::open(std::move(options));
-  if (!opened) return tl::unexpected(store_failure(opened.error()));
+  if (!opened) return tl::unexpected(store_failure(config, opened.error()));
   const auto recovered = (*opened)->recover(wall_now());
-  if (!recovered) return tl::unexpected(store_failure(recovered.error()));
+  if (!recovered) return tl::unexpected(store_failure(config, recovered.error()));
   if (recovered->orphans > 0) {
     log.write(core::LogLevel::notice, fmt::format("event=recovered uncertain={} held={}",
                                                   recovered->orphans - recovered->held, recovered->held));
   }
   auto reading = store::SqliteReader::open(config.daemon.state_dir);
-  if (!reading) return tl::unexpected(store_failure(reading.error()));
+  if (!reading) return tl::unexpected(store_failure(config, reading.error()));
   store.emplace(&loop.loop, std::move(*opened), *delivery, log);
   reader.emplace(&loop.loop, std::move(*reading));
   store->start(*recovered);
@@ -242,6 +242,8 @@ tl::expected<void, StartFailure> App::start() {
   if (auto opened = p.open_store(); !opened) return opened;
   p.connect();
   if (const auto listening = p.open_sockets(); !listening) {
+    p.finish();
+    (void)uv_run(&p.loop.loop, UV_RUN_DEFAULT);  // until everything is closed
     return tl::unexpected(StartFailure{ExitCode::socket_in_use, listening.error().what});
   }
   p.terminate.emplace(&p.loop.loop, SIGTERM, [&p] { p.drain(); });

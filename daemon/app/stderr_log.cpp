@@ -1,9 +1,11 @@
 #include "daemon/app/stderr_log.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "daemon/state/clock.h"
@@ -58,13 +60,26 @@ std::string printable(std::string_view line) {
   return out;
 }
 
-std::string json_string(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
+// The fields of "event=… key=value key=\"a value\"" as members of a JSON object, all of them strings.
+std::string json_members(std::string_view line) {
+  std::string out;
+  while (!line.empty()) {
+    const std::size_t equals = line.find('=');
+    if (equals == std::string_view::npos) break;
+    const std::string_view key = line.substr(0, equals);
+    line.remove_prefix(equals + 1);
+    const bool quoted = line.starts_with('"');
+    if (quoted) line.remove_prefix(1);
+    // A quote ends a value only where a field or the line ends: a value may have quotes inside.
+    std::size_t end = quoted ? line.find("\" ") : line.find(' ');
+    if (end == std::string_view::npos) end = quoted && line.ends_with('"') ? line.size() - 1 : line.size();
+    const std::string_view value = line.substr(0, end);
+    out += fmt::format(",{}:{}", nlohmann::json(key).dump(),
+                       nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    line.remove_prefix(std::min(end + (quoted ? 1 : 0), line.size()));
+    if (line.starts_with(' ')) line.remove_prefix(1);
   }
-  return out + '"';
+  return out;
 }
 
 }  // namespace
@@ -81,8 +96,8 @@ void StderrLog::write(core::LogLevel level, std::string_view line) {
       text = fmt::format("<{}>{}\n", priority_of(level), printable(line));
       break;
     case core::LogFormat::json:
-      text = fmt::format("{{\"at\":\"{}\",\"level\":\"{}\",\"line\":{}}}\n", core::format_rfc3339(wall_now()),
-                         name_of(level), json_string(printable(line)));
+      text = fmt::format("{{\"at\":\"{}\",\"level\":\"{}\"{}}}\n", core::format_rfc3339(wall_now()),
+                         name_of(level), json_members(printable(line)));
       break;
     case core::LogFormat::automatic:
     case core::LogFormat::text:
