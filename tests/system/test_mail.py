@@ -1,4 +1,6 @@
 """The mails, read by an independent parser: no defect, both languages, the code once and alone on its line."""
+import email
+import email.header
 import email.utils
 import re
 import unittest
@@ -133,10 +135,12 @@ class Names(SharedDaemonTest):
         self.code_for(self.address())
         raw = next(raw for raw in self.shared.mail_bytes() if self.address().encode() in raw)
         self.assertTrue(raw.isascii())
-        mail = parse_mail(raw)
-        self.assertEqual(mail["From"].defects, ())
-        self.assertEqual(mail["From"].addresses[0].display_name,
-                         "Jürgen & Söhne, Größenwahn und Partner mit langem Namen GmbH")
+        self.assertEqual(parse_mail(raw)["From"].defects, ())
+        # The modern policy puts a space between two encoded words of a phrase (RFC 2047 section 6.2 says none);
+        # the older decoder is right.
+        sender = email.message_from_bytes(raw)["From"]
+        self.assertEqual(str(email.header.make_header(email.header.decode_header(sender))),
+                         "Jürgen & Söhne, Größenwahn und Partner mit langem Namen GmbH <no-reply@example.org>")
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ class Create(SharedDaemonTest):
         self.assertEqual(self.expect(self.get("/v1/captured?recipient=nobody.at.all@example.org"), 200)["items"], [])
 
     def test_bad_addresses_are_refused_and_send_nothing(self):
-        mails = len(self.shared.mail_bytes())
+        with Client(self.shared.admin_socket) as operator:
+            before = self.expect(operator.request("GET", "/v1/stats"), 200)["accepted_total"]
         for recipient in ("a@b\r\nRCPT TO:<x@y>", "a@b", "@example.org", "a@", "a b@example.org", "a@example.org\n",
                           "<a@example.org>", "a@exam ple.org", "a@-example.org", "a@example..org", "a..b@example.org",
                           ".a@example.org", "a@example.org.", "a@@example.org", "a@example.org,b@example.org",
@@ -74,7 +75,8 @@ class Create(SharedDaemonTest):
             with self.subTest(recipient=recipient):
                 self.expect(self.post("/v1/challenges", {"recipient": recipient}), 400, "invalid_recipient")
                 self.expect(self.post("/v1/otp/generate", {"email": recipient}), 400, "invalid_recipient")
-        self.assertEqual(len(self.shared.mail_bytes()), mails)
+        with Client(self.shared.admin_socket) as operator:
+            self.assertEqual(self.expect(operator.request("GET", "/v1/stats"), 200)["accepted_total"], before)
 
     def test_non_ascii_local_part_is_refused_with_the_reason(self):
         problem = self.expect(self.post("/v1/challenges", {"recipient": "jürgen@example.org"}), 400,
@@ -550,7 +552,7 @@ class Surface(SharedDaemonTest):
         ids = {self.get("/healthz").headers["x-request-id"] for _ in range(20)}
         self.assertEqual(len(ids), 20)
 
-    def test_every_answer_of_openapi_is_json(self):
+    def test_openapi_document_is_served(self):
         document = self.expect(self.get("/v1/openapi.json"), 200)
         self.assertRegex(document["openapi"], r"^3\.")
         for path in ("/v1/challenges", "/v1/challenges/{id}/check", "/v1/otp/generate", "/v1/otp/verify"):
@@ -617,7 +619,7 @@ class Operators(SharedDaemonTest):
         for query, field in (("state=lost", "state"), ("limit=0", "limit"), ("limit=501", "limit"),
                              ("limit=x", "limit"), ("cursor=!!", "cursor")):
             problem = self.expect(self.admin(f"/v1/outbox?{query}"), 400, "invalid_field")
-            self.assertEqual(problem["field"], field, query)
+            self.assertEqual(problem.get("field"), field, f"{query}: {problem}")
         self.expect(self.admin("/v1/outbox/01900000-0000-7000-8000-000000000000"), 404, "not_found")
 
     def test_challenge_is_shown_but_not_made(self):
