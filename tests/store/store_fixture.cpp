@@ -1,0 +1,201 @@
+#include "tests/store/store_fixture.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include <catch2/catch.hpp>
+#include <unistd.h>
+
+namespace mailotp::store::test {
+
+using core::Millis;
+
+void SeededRandom::fill(std::span<std::uint8_t> out) {
+  // xorshift64*
+  for (std::uint8_t& byte : out) {
+    state_ ^= state_ >> 12;
+    state_ ^= state_ << 25;
+    state_ ^= state_ >> 27;
+    byte = static_cast<std::uint8_t>(state_ * 2685821657736338717ULL >> 56);
+  }
+}
+
+tl::expected<core::ComposedMail, core::ComposeError> PlainComposer::compose(
+    const core::ComposeRequest& request) const {
+  if (request.template_name == "missing")
+    return tl::unexpected(
+        core::ComposeError{core::ComposeFault::template_unknown, "no template missing", "template"});
+  if (request.template_name == "broken")
+    return tl::unexpected(
+        core::ComposeError{core::ComposeFault::template_failed, "name is missing", "data.name"});
+  std::string text = "To: " + request.recipient.mailbox() + "\r\n\r\n" + k_body_marker +
+                     "\r\ncode=" + std::string(request.code.reveal()) +
+                     "\r\nvariables=" + std::string(request.variables.reveal()) +
+                     "\r\nbinding=" + std::string(request.binding.reveal()) +
+                     "\r\nlife=" + std::to_string(request.life.count()) + "\r\n";
+  return core::ComposedMail{core::Secret(std::move(text)), "<" + to_string(request.message) + "@test>",
+                            "0123456789abcdef", request.locale};
+}
+
+std::string code_in(const core::Secret& content) {
+  const std::string text(content.reveal());
+  const std::size_t at = text.find("code=");
+  REQUIRE(at != std::string::npos);
+  return text.substr(at + 5, text.find('\r', at) - at - 5);
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "mailotp-store-XXXXXX").string();
+  REQUIRE(::mkdtemp(name.data()) != nullptr);
+  path_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+KeyRing key_ring(const std::vector<char>& keys, const std::string& source) {
+  std::vector<core::Secret> masters;
+  for (const char c : keys)
+    masters.emplace_back(std::string(32, c));
+  auto ring = KeyRing::create(masters, source);
+  REQUIRE(ring);
+  return *std::move(ring);
+}
+
+StoreFixture::StoreFixture() : now(core::from_unix_ms(1'795'000'000'000)) {
+  policy.jitter_percent = 0;
+  open();
+}
+
+void StoreFixture::open(KeyRing keys) {
+  auto opened = SqliteStore::open(
+      {folder.path(), std::move(keys), policy, "bounces@example.org", max_open_messages, composer, random});
+  INFO((opened ? "" : opened.error().what));
+  REQUIRE(opened);
+  store = *std::move(opened);
+}
+
+core::CreateChallenge StoreFixture::create_command(const std::string& mailbox) {
+  core::CreateChallenge command;
+  command.at = now;
+  command.id = ids.next(now);
+  command.app = "shop";
+  command.purpose = "login";
+  command.recipient = *core::parse_address(mailbox);
+  command.terms.code = {10, core::Alphabet::crockford32};
+  command.code = core::make_code(command.terms.code, random);
+  last_code = command.code.reveal();
+  command.template_name = "otp";
+  command.locale = "de";
+  command.variables = core::Secret(R"({"name":"Alice"})");
+  command.metadata = R"({"order":7})";
+  command.actor = {core::ActorKind::app, 1000};
+  core::ComposeRequest request;
+  request.recipient = command.recipient;
+  request.template_name = "otp";
+  request.message = ids.next(now);
+  request.code = command.code.clone();
+  request.locale = command.locale;
+  command.message = core::NewMessage{request.message, *composer.compose(request)};
+  return command;
+}
+
+core::CheckCode StoreFixture::check_command(const core::Id& id, const std::string& typed) const {
+  core::CheckCode command;
+  command.at = now;
+  command.app = "shop";
+  command.id = id;
+  command.typed = core::Secret(typed);
+  return command;
+}
+
+core::SendChallenge StoreFixture::send_command(const core::Id& id) {
+  return {now, "shop", id, ids.next(now), {core::ActorKind::app, 1000}};
+}
+
+core::CancelChallenge StoreFixture::cancel_command(const core::Id& id) const {
+  return {now, "shop", id, {core::ActorKind::app, 1000}};
+}
+
+core::Committed StoreFixture::commit(std::vector<core::Command> batch, int jobs) {
+  const std::size_t commands = batch.size();
+  core::Committed out = store->commit(batch, {jobs, "primary"}, now);
+  REQUIRE(out.outcomes.size() == commands);
+  return out;
+}
+
+core::Outcome StoreFixture::run(core::Command command) {
+  std::vector<core::Command> batch;
+  batch.push_back(std::move(command));
+  last = commit(std::move(batch));
+  return std::move(last.outcomes[0]);
+}
+
+template <class Answer>
+static Answer expect(core::Outcome outcome) {
+  INFO((outcome ? "" : outcome.error().what));
+  REQUIRE(outcome);
+  REQUIRE(std::holds_alternative<Answer>(*outcome));
+  return std::get<Answer>(*std::move(outcome));
+}
+
+core::ChallengeAnswer StoreFixture::challenge_answer(core::Command command) {
+  return expect<core::ChallengeAnswer>(run(std::move(command)));
+}
+core::CheckAnswer StoreFixture::check_answer(core::Command command) {
+  return expect<core::CheckAnswer>(run(std::move(command)));
+}
+core::Refusal StoreFixture::refusal(core::Command command) {
+  return expect<core::Refusal>(run(std::move(command)));
+}
+void StoreFixture::done(core::Command command) {
+  (void)expect<core::Done>(run(std::move(command)));
+}
+
+core::ChallengeView StoreFixture::created(const std::string& mailbox) {
+  return challenge_answer(create_command(mailbox)).challenge;
+}
+
+std::vector<core::Job> StoreFixture::claim(int jobs) {
+  last = commit({}, jobs);
+  REQUIRE_FALSE(last.error);
+  return std::move(last.jobs);
+}
+
+static std::unique_ptr<SqliteReader> reader_of(const StoreFixture& fixture) {
+  auto reader = SqliteReader::open(fixture.folder.path());
+  INFO((reader ? "" : reader.error().what));
+  REQUIRE(reader);
+  return *std::move(reader);
+}
+
+core::ChallengeView StoreFixture::view(const core::Id& challenge) {
+  auto found = reader_of(*this)->challenge("shop", challenge);
+  REQUIRE(found);
+  return *std::move(found);
+}
+
+core::MessageView StoreFixture::message_view(const core::Id& message) {
+  auto found = reader_of(*this)->message("shop", message);
+  REQUIRE(found);
+  return *std::move(found);
+}
+
+core::Stats StoreFixture::stats() {
+  auto found = reader_of(*this)->stats(now);
+  REQUIRE(found);
+  return *std::move(found);
+}
+
+std::string StoreFixture::events(const core::Id& message) {
+  auto found = reader_of(*this)->outbox_item(message);
+  REQUIRE(found);
+  std::string out;
+  for (const core::EventView& event : found->events)
+    out += (out.empty() ? "" : ",") + event.type;
+  return out;
+}
+
+}  // namespace mailotp::store::test

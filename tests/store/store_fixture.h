@@ -1,0 +1,94 @@
+// A store in a temporary folder, with a seeded random source, a composer that writes plainly what it was
+// asked for, and a clock that the test moves.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/sqlite_reader.h"
+#include "store/sqlite_store.h"
+
+namespace mailotp::store::test {
+
+class SeededRandom final : public core::RandomSource {
+ public:
+  explicit SeededRandom(std::uint64_t seed) : state_(seed * 2 + 1) {}
+  void fill(std::span<std::uint8_t> out) override;
+
+ private:
+  std::uint64_t state_;
+};
+
+inline constexpr const char* k_body_marker = "BODY-MARKER-OF-THE-TEST";
+
+// The mail's text holds the code, the variables and a marker. Template "missing" does not exist, template
+// "broken" does not render.
+class PlainComposer final : public core::Composer {
+ public:
+  [[nodiscard]] tl::expected<core::ComposedMail, core::ComposeError> compose(
+      const core::ComposeRequest& request) const override;
+};
+// What stands after "code=" in a mail.
+[[nodiscard]] std::string code_in(const core::Secret& content);
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+[[nodiscard]] KeyRing key_ring(const std::vector<char>& keys, const std::string& source = "test.key");
+
+struct StoreFixture {
+  StoreFixture();
+
+  void open(KeyRing keys = key_ring({'k'}));
+  void close() { store.reset(); }
+  [[nodiscard]] std::string database_path() const { return folder.path() + "/mailotpd.db"; }
+
+  // A challenge with its first mail. Its code is in `last_code`.
+  core::CreateChallenge create_command(const std::string& mailbox = "alice@example.org");
+  core::CheckCode check_command(const core::Id& id, const std::string& typed) const;
+  core::SendChallenge send_command(const core::Id& id);
+  core::CancelChallenge cancel_command(const core::Id& id) const;
+  core::SettleFact fact(core::Fact fact) const { return {now, std::move(fact)}; }
+
+  core::Committed commit(std::vector<core::Command> batch, int jobs = 0);
+  core::Outcome run(core::Command command);
+  // The outcome must be this.
+  core::ChallengeAnswer challenge_answer(core::Command command);
+  core::CheckAnswer check_answer(core::Command command);
+  core::Refusal refusal(core::Command command);
+  void done(core::Command command);
+
+  core::ChallengeView created(const std::string& mailbox = "alice@example.org");
+  std::vector<core::Job> claim(int jobs = 10);
+  // What commit() said last.
+  core::Committed last;
+
+  core::ChallengeView view(const core::Id& challenge);
+  core::MessageView message_view(const core::Id& message);
+  core::Stats stats();
+  // "type,type,…" of the message's events.
+  std::string events(const core::Id& message);
+
+  TemporaryFolder folder;
+  SeededRandom random{7};
+  PlainComposer composer;
+  core::IdSource ids{random};
+  core::WallTime now;
+  core::DeliveryPolicy policy;
+  std::int64_t max_open_messages = 1'000'000;
+  std::string last_code;
+  std::unique_ptr<SqliteStore> store;
+};
+
+}  // namespace mailotp::store::test
