@@ -33,7 +33,10 @@ class Connection::EngineEnd final : public StreamListener {
   Stream& stream() { return stream_; }
 
  private:
-  void on_bytes(std::string_view bytes) override { connection_.conversation_->from_engine(bytes); }
+  void on_bytes(std::string_view bytes) override {
+    connection_.conversation_->from_engine(bytes);
+    connection_.flush();
+  }
   void on_end(const std::string&) override { connection_.engine_ended(); }
 
   Connection& connection_;
@@ -135,12 +138,14 @@ bool Connection::begin_engine(OutgoingMessage message) {
 }
 
 void Connection::to_relay(std::string_view bytes) {
-  if (dot_ == Dot::queued) {
-    corked_ += bytes;
-    return;
-  }
-  stream_->write(bytes);
+  out_ += bytes;
+}
+
+void Connection::flush() {
+  if (state_ == State::over || out_.empty()) return;
+  stream_->write(std::exchange(out_, {}));
   if (stream_->unsent() > k_backlog_bytes) engine_->stream().set_reading(Stream::Reading::off);
+  if (dot_ == Dot::queued && stream_->unsent() == 0) dot_left();
 }
 
 void Connection::to_engine(std::string_view bytes) {
@@ -173,7 +178,7 @@ void Connection::phase(Stage stage) {
 }
 
 void Connection::end_of_body(std::string_view rest) {
-  corked_ = rest;
+  out_ += rest;
   dot_ = Dot::waits;
   if (stream_->unsent() == 0) send_dot();
 }
@@ -186,12 +191,10 @@ void Connection::send_dot() {
   setting_.sink.report(core::JobDotNext{task_->job.key});
   dot_ = Dot::queued;
   conversation_->dot_sent();
-  dot_ = Dot::left;
-  stream_->write(std::exchange(corked_, {}));
-  if (stream_->unsent() == 0) dot_left();
 }
 
 void Connection::dot_left() {
+  dot_ = Dot::left;
   const std::uint64_t now = uv_now(setting_.loop);
   before_dot_.stop();
   const Deadlines& deadlines = setting_.deadlines;
@@ -200,8 +203,11 @@ void Connection::dot_left() {
 
 void Connection::on_drained() {
   if (state_ != State::busy) return;
-  if (dot_ == Dot::waits) return send_dot();
-  if (dot_ == Dot::left) return dot_left();
+  if (dot_ == Dot::waits) {
+    send_dot();
+    return flush();
+  }
+  if (dot_ == Dot::queued) return dot_left();
   engine_->stream().set_reading(Stream::Reading::on);
 }
 
@@ -246,7 +252,7 @@ void Connection::on_bytes(std::string_view bytes) {
   replies_.feed(bytes);
   while (state_ != State::over) {
     const auto reply = replies_.next();
-    if (reply && !*reply) return;
+    if (reply && !*reply) return flush();
     if (state_ == State::quitting) return over({});
     if (!reply) return lose({where(), reply.error().what, std::nullopt, OpenFault::Kind::ordinary});
     if (conversation_) {
@@ -281,14 +287,15 @@ Stage Connection::where() const {
   if (!conversation_) return Stage::mail;
   const Stage stage = conversation_->stage();
   // With bytes of it unsent the relay cannot have seen the dot.
-  return stage == Stage::dot && stream_->unsent() > 0 ? Stage::body : stage;
+  return stage == Stage::dot && dot_ != Dot::left && (stream_->unsent() > 0 || !out_.empty()) ? Stage::body
+                                                                                              : stage;
 }
 
 // ---- Ends
 
 void Connection::engine_ended() {
   // After the dot only the relay's reply matters.
-  if (state_ != State::busy || dot_ == Dot::left) return;
+  if (state_ != State::busy || dot_ >= Dot::queued) return;
   lose({Stage::local, "libesmtp ended the session", std::nullopt, OpenFault::Kind::ordinary});
 }
 
