@@ -129,6 +129,7 @@ void Connection::process() {
 void Connection::dispatch() {
   ParsedRequest parsed = parser_.take();
   partial_request_ = false;
+  late_ = false;
   keep_alive_ = parsed.keep_alive;
   parsed.request.peer = peer_;
   parsed.request.request_id = server_.make_request_id();
@@ -334,12 +335,14 @@ void Connection::arm(std::chrono::milliseconds wait) {
   (void)uv_timer_start(&timer_, on_timer, deadline_ - now, 0);  // fails only without a callback
 }
 
+// The whole process may have been stopped for longer than any of these times: what the client did meanwhile
+// is looked at first.
 void Connection::expired() {
   if (lingering_) {
     close();
   } else if (writing_) {
     const std::size_t unsent = uv_stream_get_write_queue_size(stream());
-    if (unsent >= unsent_) {
+    if (unsent >= unsent_ && !kernel_has_room()) {
       close();
       return;
     }
@@ -351,6 +354,9 @@ void Connection::expired() {
     } else {
       arm(server_.limits.gone_interval);
     }
+  } else if (!late_ && kernel_has_input()) {
+    late_ = true;
+    arm(server_.limits.gone_interval);
   } else if (parser_.idle()) {
     close();
   } else {
@@ -371,6 +377,11 @@ bool Connection::peer_is_gone() const {
 bool Connection::kernel_has_input() const {
   int bytes = 0;
   return ::ioctl(descriptor(), FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+bool Connection::kernel_has_room() const {
+  pollfd entry{descriptor(), POLLOUT, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLOUT) != 0;
 }
 
 int Connection::descriptor() const {

@@ -82,6 +82,7 @@ class Connection {
   void expired();
   [[nodiscard]] bool peer_is_gone() const;
   [[nodiscard]] bool kernel_has_input() const;
+  [[nodiscard]] bool kernel_has_room() const;
   [[nodiscard]] int descriptor() const;
   [[nodiscard]] std::string serialize_head(const HttpResponse& response, const std::string& request_id,
                                            AfterWrite after) const;
@@ -108,6 +109,7 @@ class Connection {
   bool lingering_ = false;
   bool closing_ = false;
   bool partial_request_ = false;  // its time is running
+  bool late_ = false;             // its time is over, but there was something to read yet
   bool last_read_ = false;        // draining: what the kernel has is still read
   AfterWrite after_write_ = AfterWrite::next_request;
   std::size_t unsent_ = 0;     // bytes, when the write time-out was last armed

@@ -20,8 +20,6 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-constexpr int k_backlog = 1024;
-
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -104,7 +102,7 @@ Result<SocketFile> bind_with_mode(int fd, const std::string& path, const sockadd
       return error;
     }
   }
-  if (::chmod(path.c_str(), mode) != 0 || ::listen(fd, k_backlog) != 0) {
+  if (::chmod(path.c_str(), mode) != 0 || ::listen(fd, k_listen_backlog) != 0) {
     auto error = failed(path, "chmod or listen");
     remove_socket_file(file);
     return error;

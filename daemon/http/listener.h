@@ -10,6 +10,8 @@
 
 namespace mailotp::daemon {
 
+inline constexpr int k_listen_backlog = 1024;
+
 // The file of a socket that we made: removed at the end, unless another process has put its own there since.
 struct SocketFile {
   std::string path;  // empty: not ours to remove
@@ -25,6 +27,7 @@ struct ListeningSocket {
 [[nodiscard]] core::Result<ListeningSocket> make_listening_socket(const std::string& path, std::uint32_t mode,
                                                                   const std::string& group);
 [[nodiscard]] core::Result<> check_listening_socket(int fd);
+// To be called while the socket is still open: only so long is its inode number not given to another file.
 void remove_socket_file(const SocketFile& file);
 
 }  // namespace mailotp::daemon

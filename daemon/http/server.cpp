@@ -12,12 +12,6 @@
 #include "daemon/http/listener.h"
 
 namespace mailotp::daemon {
-namespace {
-
-constexpr int k_backlog = 1024;
-
-}  // namespace
-
 Responder::Responder(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
 
 Responder& Responder::operator=(Responder&& other) noexcept {
@@ -97,7 +91,7 @@ core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
   if (error != 0) {
     (void)::close(fd);  // nothing was done with it
   } else {
-    error = uv_listen(reinterpret_cast<uv_stream_t*>(&listener.handle), k_backlog,
+    error = uv_listen(reinterpret_cast<uv_stream_t*>(&listener.handle), k_listen_backlog,
                       [](uv_stream_t* stream, int status) noexcept {
                         static_cast<Listener*>(stream->data)->server->accept(stream, status);
                       });
