@@ -166,7 +166,9 @@ Failure failure_of(const HttpReply& reply) {
   const ProblemInfo problem = read_problem(reply.body);
   std::string what = !problem.detail.empty() ? problem.detail : problem.title;
   if (what.empty()) what = fmt::format("the daemon answered with HTTP status {}", reply.status);
-  if (!problem.field.empty()) what = fmt::format("{}: {}", problem.field, what);
+  // Most details begin with their field.
+  if (!problem.field.empty() && !what.starts_with(problem.field))
+    what = fmt::format("{}: {}", problem.field, what);
   if (!problem.code.empty()) what += fmt::format(" ({})", problem.code);
   if (problem.retry_after) what += fmt::format("; try again in {}", age(*problem.retry_after));
   what = printable(what);
