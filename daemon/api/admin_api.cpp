@@ -1,11 +1,13 @@
 #include "daemon/api/admin_api.h"
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
 #include <utility>
 
 #include "daemon/api/answers.h"
 #include "daemon/api/health.h"
+#include "daemon/api/relay_tests.h"
 #include "daemon/api/views.h"
 #include "daemon/state/clock.h"
 
@@ -84,6 +86,15 @@ void show_outbox(Services& services, const HttpRequest& request, const std::stri
       [](const core::OutboxDetail& detail) { return outbox_item_json(detail, wall_now()); });
 }
 
+void test_relay(Services& services, const HttpRequest& request, const std::string& name,
+                Responder responder) {
+  if (!std::ranges::any_of(services.config.relays,
+                           [&](const core::RelayConfig& relay) { return relay.name == name; }))
+    return responder.respond(
+        problem(Problem::not_found, "there is no relay of this name", request.request_id));
+  services.relay_tests.start(name, std::move(responder));
+}
+
 }  // namespace
 
 void add_admin_api(Router& router, Services& services) {
@@ -98,6 +109,10 @@ void add_admin_api(Router& router, Services& services) {
   router.on("GET", "/v1/relays", [&services](const HttpRequest&, const std::string&, Responder responder) {
     responder.respond(ok_json(relays_json(services.health.view())));
   });
+  router.on("POST", "/v1/relays/{name}/test",
+            [&services](const HttpRequest& request, const std::string& name, Responder responder) {
+              test_relay(services, request, name, std::move(responder));
+            });
   router.on("GET", "/v1/stats",
             [&services](const HttpRequest& request, const std::string&, Responder responder) {
               read_and_answer<core::Stats>(

@@ -13,6 +13,7 @@
 namespace mailotp::daemon {
 
 class Health;
+class RelayTests;
 class Waits;
 
 struct Services {
@@ -22,6 +23,7 @@ struct Services {
   ReaderThread& reader;
   Waits& waits;
   const Health& health;
+  RelayTests& relay_tests;
   core::IdSource& ids;
   core::RandomSource& random;
   core::Log& log;

@@ -191,6 +191,13 @@ std::string relays_json(const ReadyView& view) {
   return dump({{"items", std::move(items)}, {"next_cursor", nullptr}});
 }
 
+std::string relay_test_json(const std::string& relay, bool ok, const std::vector<core::TestStep>& steps) {
+  ordered_json items = ordered_json::array();
+  for (const core::TestStep& step : steps)
+    items.push_back({{"stage", core::to_string(step.stage)}, {"ok", step.ok}, {"saw", step.saw}});
+  return dump({{"relay", relay}, {"ok", ok}, {"steps", std::move(items)}});
+}
+
 std::string version_json(const std::string& mode) {
   return dump({{"name", "mailotpd"},
                {"version", MAILOTP_VERSION},

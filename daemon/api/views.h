@@ -33,6 +33,8 @@ struct ReadyView {
 };
 [[nodiscard]] std::string ready_json(const ReadyView& view);
 [[nodiscard]] std::string relays_json(const ReadyView& view);
+[[nodiscard]] std::string relay_test_json(const std::string& relay, bool ok,
+                                          const std::vector<core::TestStep>& steps);
 [[nodiscard]] std::string version_json(const std::string& mode);
 
 struct CapturedMail {

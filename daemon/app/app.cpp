@@ -15,6 +15,7 @@
 #include "daemon/api/admin_api.h"
 #include "daemon/api/apps_api.h"
 #include "daemon/api/health.h"
+#include "daemon/api/relay_tests.h"
 #include "daemon/api/router.h"
 #include "daemon/api/services.h"
 #include "daemon/api/shared_api.h"
@@ -110,6 +111,7 @@ struct App::Parts {
   std::optional<StoreThread> store;
   std::optional<ReaderThread> reader;
   std::optional<Waits> waits;
+  std::optional<RelayTests> relay_tests;
   std::optional<Services> services;
   Router apps_router;
   Router admin_router;
@@ -184,7 +186,9 @@ core::Hello App::Parts::hello() {
 
 void App::Parts::connect() {
   waits.emplace(&loop.loop, *reader);
-  services.emplace(Services{config, *composer, *store, *reader, *waits, *health, ids, random, log});
+  relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
+  services.emplace(
+      Services{config, *composer, *store, *reader, *waits, *health, *relay_tests, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);
   add_shared_api(admin_router, *services, Audience::operators);
@@ -203,7 +207,7 @@ void App::Parts::connect() {
   options.lock_path = config.daemon.state_dir + "/mailotp-smtp.lock";
   agent.emplace(
       &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
-  delivery->connect(*store, *agent, *waits);
+  delivery->connect(*store, *agent, *waits, *relay_tests);
 }
 
 // Sockets come from systemd by name (LISTEN_FDNAMES), else we make them.

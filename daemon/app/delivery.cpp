@@ -24,10 +24,11 @@ Overloaded(F...) -> Overloaded<F...>;
 Delivery::Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal)
     : relay_(config.relays.front()), health_(health), log_(log), fatal_(std::move(fatal)) {}
 
-void Delivery::connect(StoreThread& store, AgentSupervisor& agent, Waits& waits) {
+void Delivery::connect(StoreThread& store, AgentSupervisor& agent, Waits& waits, RelayTests& tests) {
   store_ = &store;
   agent_ = &agent;
   waits_ = &waits;
+  tests_ = &tests;
 }
 
 void Delivery::stop_claiming() {
@@ -67,8 +68,8 @@ void Delivery::on_fact(core::Fact fact) {
           },
           [](const core::AgentReady&) {},
           [&](const core::AgentLog& line) { log_.write(core::LogLevel::info, line.line); },
-          [](const core::TestStep&) {},
-          [](const core::TestDone&) {},
+          [&](const core::TestStep& step) { tests_->on_step(step); },
+          [&](const core::TestDone& done) { tests_->on_done(done); },
       },
       fact);
 }

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "daemon/agents/supervisor.h"
 #include "daemon/api/health.h"
+#include "daemon/api/relay_tests.h"
 #include "daemon/api/waits.h"
 #include "daemon/state/store_thread.h"
 
@@ -21,7 +22,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
-  void connect(StoreThread& store, AgentSupervisor& agent, Waits& waits);
+  void connect(StoreThread& store, AgentSupervisor& agent, Waits& waits, RelayTests& tests);
   // Nothing new is handed out from here on.
   void stop_claiming();
 
@@ -41,6 +42,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   StoreThread* store_ = nullptr;
   AgentSupervisor* agent_ = nullptr;
   Waits* waits_ = nullptr;
+  RelayTests* tests_ = nullptr;
   bool claiming_ = true;
 };
 
