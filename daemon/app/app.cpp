@@ -22,6 +22,7 @@
 #include "daemon/api/waits.h"
 #include "daemon/app/delivery.h"
 #include "daemon/app/kernel_random.h"
+#include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
 #include "daemon/http/server.h"
 #include "daemon/state/clock.h"
@@ -118,6 +119,7 @@ struct App::Parts {
   std::optional<HttpServer> apps_server;
   std::optional<HttpServer> admin_server;
   std::optional<AgentSupervisor> agent;
+  std::optional<PasswordWatch> passwords;
   std::optional<SignalWatch> terminate;
   std::optional<SignalWatch> interrupt;
   std::optional<Timer> drain_limit;
@@ -207,6 +209,9 @@ void App::Parts::connect() {
   options.lock_path = config.daemon.state_dir + "/mailotp-smtp.lock";
   agent.emplace(
       &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
+  passwords.emplace(
+      &loop.loop, config, *reader, [this](core::SetPassword order) { agent->set_password(std::move(order)); },
+      log);
   delivery->connect(*store, *agent, *waits, *relay_tests);
 }
 
@@ -254,6 +259,7 @@ tl::expected<void, StartFailure> App::start() {
   p.interrupt.emplace(&p.loop.loop, SIGINT, [&p] { p.drain(); });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
   p.agent->start();
+  p.passwords->start();
   p.announce();
   return {};
 }
@@ -278,6 +284,7 @@ void App::Parts::drain() {
   (void)sd_notify(0, "STOPPING=1");
   drain_limit->start(k_drain_limit);
   to_drain = 3;
+  passwords->stop();
   delivery->stop_claiming();
   waits->finish();
   apps_server->drain([this] { drained_one(); });

@@ -65,6 +65,18 @@ std::string credential_or(const std::string& credential, const std::string& file
   return ::access(path.c_str(), F_OK) == 0 ? path : file;
 }
 
+bool authenticates(const core::RelayConfig& relay) {
+  return relay.kind == core::RelayKind::smtp && relay.auth != core::AuthMode::none && !relay.username.empty();
+}
+
+std::string password_file_of(const core::RelayConfig& relay) {
+  return credential_or("relay-" + relay.name + "-password", relay.password_file);
+}
+
+core::Result<core::Secret> read_relay_password(const core::RelayConfig& relay) {
+  return read_password(password_file_of(relay));
+}
+
 core::Result<core::RelaySettings> settings_of(const core::RelayConfig& relay) {
   core::RelaySettings settings;
   settings.name = relay.name;
@@ -78,10 +90,8 @@ core::Result<core::RelaySettings> settings_of(const core::RelayConfig& relay) {
   settings.auth = relay.auth;
   settings.username = relay.username;
   settings.max_connections = relay.max_connections;
-  const bool authenticates =
-      relay.kind == core::RelayKind::smtp && relay.auth != core::AuthMode::none && !relay.username.empty();
-  if (authenticates) {
-    auto password = read_password(credential_or("relay-" + relay.name + "-password", relay.password_file));
+  if (authenticates(relay)) {
+    auto password = read_relay_password(relay);
     if (!password) return tl::unexpected(password.error());
     settings.password = std::move(*password);
   }

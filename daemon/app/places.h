@@ -14,6 +14,11 @@ namespace mailotp::daemon {
 
 // The credential of that name when systemd passed one ($CREDENTIALS_DIRECTORY), else `file`.
 [[nodiscard]] std::string credential_or(const std::string& credential, const std::string& file);
+// Whether a relay has a password at all, where it is, and what it is. Errc::io, Errc::invalid: the file
+// cannot be read, or group or others can.
+[[nodiscard]] bool authenticates(const core::RelayConfig& relay);
+[[nodiscard]] std::string password_file_of(const core::RelayConfig& relay);
+[[nodiscard]] core::Result<core::Secret> read_relay_password(const core::RelayConfig& relay);
 // A relay as its agent needs it, password included. Errc::io, Errc::invalid: the password file cannot be
 // read, or group or others can.
 [[nodiscard]] core::Result<core::RelaySettings> settings_of(const core::RelayConfig& relay);
