@@ -169,19 +169,23 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
   return {};
 }
 
-// A relay whose password cannot be read is left out: its jobs stay with us until it can.
+// A relay whose password cannot be read is down until it can (PasswordWatch); the others go on.
 core::Hello App::Parts::hello() {
   core::Hello hello;
   hello.hostname = config.mail.hostname;
   hello.dsn_notify = config.mail.dsn;
   for (const core::RelayConfig& relay : config.relays) {
-    auto settings = settings_of(relay);
-    if (!settings) {
-      log.write(core::LogLevel::error,
-                fmt::format("event=relay_unusable relay={} what=\"{}\"", relay.name, settings.error().what));
-      continue;
+    core::RelaySettings settings = settings_of(relay);
+    if (authenticates(relay)) {
+      auto password = read_relay_password(relay);
+      if (password) {
+        settings.password = std::move(*password);
+      } else {
+        log.write(core::LogLevel::error, fmt::format("event=password_unreadable relay={} what=\"{}\"",
+                                                     relay.name, password.error().what));
+      }
     }
-    hello.relays.push_back(std::move(*settings));
+    hello.relays.push_back(std::move(settings));
   }
   return hello;
 }

@@ -77,7 +77,7 @@ core::Result<core::Secret> read_relay_password(const core::RelayConfig& relay) {
   return read_password(password_file_of(relay));
 }
 
-core::Result<core::RelaySettings> settings_of(const core::RelayConfig& relay) {
+core::RelaySettings settings_of(const core::RelayConfig& relay) {
   core::RelaySettings settings;
   settings.name = relay.name;
   settings.kind = relay.kind;
@@ -90,11 +90,6 @@ core::Result<core::RelaySettings> settings_of(const core::RelayConfig& relay) {
   settings.auth = relay.auth;
   settings.username = relay.username;
   settings.max_connections = relay.max_connections;
-  if (authenticates(relay)) {
-    auto password = read_relay_password(relay);
-    if (!password) return tl::unexpected(password.error());
-    settings.password = std::move(*password);
-  }
   return settings;
 }
 

@@ -19,9 +19,8 @@ namespace mailotp::daemon {
 [[nodiscard]] bool authenticates(const core::RelayConfig& relay);
 [[nodiscard]] std::string password_file_of(const core::RelayConfig& relay);
 [[nodiscard]] core::Result<core::Secret> read_relay_password(const core::RelayConfig& relay);
-// A relay as its agent needs it, password included. Errc::io, Errc::invalid: the password file cannot be
-// read, or group or others can.
-[[nodiscard]] core::Result<core::RelaySettings> settings_of(const core::RelayConfig& relay);
+// A relay as its agent needs it, but for its password.
+[[nodiscard]] core::RelaySettings settings_of(const core::RelayConfig& relay);
 // The agent's program: beside this one (a build tree), else where packages install it.
 [[nodiscard]] std::string agent_program(const std::string& name);
 // In the order of load: what comes with the program, then the operator's own.
