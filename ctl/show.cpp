@@ -116,14 +116,16 @@ std::string count_or_dash(const std::map<std::string, std::int64_t>& counts, con
   return it == counts.end() ? std::string(k_nothing) : std::to_string(it->second);
 }
 
-// The states of `known` that one of `maps` has, in their order, then the ones that only the daemon knows.
+// The states of `known` of which one of `maps` has some, in their order, then the ones that only the daemon
+// knows.
 template <std::size_t N>
 std::vector<std::string> states_in(const std::array<std::string_view, N>& known,
                                    std::initializer_list<const std::map<std::string, std::int64_t>*> maps) {
   std::set<std::string> present;
   for (const auto* map : maps) {
-    for (const auto& [name, count] : *map)
-      present.insert(name);
+    for (const auto& [name, count] : *map) {
+      if (count != 0) present.insert(name);
+    }
   }
   std::vector<std::string> out;
   for (const std::string_view name : known) {

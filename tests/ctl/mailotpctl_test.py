@@ -72,8 +72,8 @@ ROWS = [message(), message(id=OTHER, state="relayed", next_attempt_at=None, repl
 RELAYS = [{"name": "primary", "state": "up", "connections": 3, "last_error": None, "last_error_at": None},
           {"name": "backup", "state": "down", "connections": 0, "last_error": "connect: refused",
            "last_error_at": ago(days=3, hours=12)}]
-STATS = {"messages": {"relayed": 41, "queued": 3}, "oldest_seconds": {"queued": 2}, "accepted_total": 57,
-         "ended_total": {"relayed": 41, "failed": 1}, "challenges": {"otp_valid": 9, "otp_sent": 3}, "bounces": {}}
+STATS = {"messages": {"relayed": 41, "held": 0, "queued": 3}, "oldest_seconds": {"queued": 2}, "accepted_total": 57,
+         "ended_total": {"relayed": 41, "expired": 0, "failed": 1}, "challenges": {"otp_valid": 9, "started": 0, "otp_sent": 3}, "bounces": {}}
 READY = {"ready": True, "mode": "production", "store": "ok", "relays": {"primary": "up"}, "bounces": "off"}
 VERSION = {"name": "mailotpd", "version": "9.8.7", "mode": "production", "features": ["challenges"]}
 HEALTHY = {"/v1": (200, VERSION), "/readyz": (200, READY), "/v1/stats": (200, STATS), "/v1/relays": page(RELAYS)}
@@ -352,6 +352,12 @@ class Failures(Case):
         with FakeDaemon({"/v1/outbox?limit=50&cursor=x": problem(400, "invalid_field", "no such cursor", field="cursor")}) as daemon:
             result = self.check(run("outbox", "list", "--cursor", "x", socket_path=daemon.socket), 1, "")
             self.assertTrue(result.stderr.startswith("mailotpctl: cursor: no such cursor (invalid_field)\n"))
+
+    def test_field_is_named_once(self):
+        answer = problem(400, "invalid_field", "limit: must be 1 to 500", field="limit")
+        with FakeDaemon({"/v1/outbox?limit=50": answer}) as daemon:
+            result = self.check(run("outbox", "list", socket_path=daemon.socket), 1, "")
+            self.assertTrue(result.stderr.startswith("mailotpctl: limit: must be 1 to 500 (invalid_field)\n"))
 
     def test_forbidden(self):
         with FakeDaemon({"/v1/relays": problem(403, "app_unknown", "this peer is no operator")}) as daemon:
