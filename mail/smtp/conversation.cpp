@@ -36,8 +36,11 @@ void Conversation::from_engine(std::string_view bytes) {
   if (broken_) return;
   in_ += bytes;
   while (!broken_) {
-    if (input_ == Input::body) return take_body();
     if (input_ == Input::nothing) return;
+    if (input_ == Input::body) {
+      if (!take_body()) return;
+      continue;
+    }
     const std::size_t end = in_.find("\r\n");
     if (end == std::string::npos) {
       if (in_.size() > k_command_bytes) break_off("libesmtp: command too long");
@@ -86,19 +89,20 @@ void Conversation::command(Command command, std::string_view line) {
 }
 
 // `in_` starts at the start of a line of the body or inside a CRLF that might end it.
-void Conversation::take_body() {
-  if (in_.size() < k_dot.size()) return;
+bool Conversation::take_body() {
   const std::size_t end = in_.find(k_end_of_body);
   if (end == std::string::npos) {
     const std::size_t keep = overlap(in_, k_end_of_body);
     const std::string ready = in_.substr(0, in_.size() - keep);
     in_.erase(0, ready.size());
-    return port_.to_relay(ready);
+    port_.to_relay(ready);
+    return false;
   }
   const std::string rest = in_.substr(0, end + 2);
   input_ = Input::nothing;
   in_.erase(0, end + k_end_of_body.size());
   port_.end_of_body(rest);
+  return true;
 }
 
 void Conversation::dot_sent() {

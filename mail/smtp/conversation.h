@@ -59,7 +59,8 @@ class Conversation {
   enum class Command : std::uint8_t { mail, rcpt, data, dot, reset, dot_of_none };
 
   void take_line(std::string_view line);
-  void take_body();
+  // Whether the body's end was found.
+  [[nodiscard]] bool take_body();
   void command(Command command, std::string_view line);
   void take_mail(const ReplyLines& reply);
   void take_rcpt(const ReplyLines& reply);

@@ -33,6 +33,7 @@
 #include "mail/smtp/agent_lock.h"
 #include "mail/smtp/capture.h"
 #include "mail/smtp/confine.h"
+#include "mail/smtp/network_relay.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 // LeakSanitizer stops a process by ptrace, which one that is not dumpable does not allow.
@@ -112,29 +113,6 @@ FileRules rules_for(const core::Hello& hello) {
   return rules;
 }
 
-// A relay on the network, in a build whose transport is not there yet.
-class AbsentRelay final : public Relay {
- public:
-  AbsentRelay(std::string name, FactSink& facts) : facts_(facts) {
-    facts_.report(
-        core::RelayFact{std::move(name), core::RelayCondition::down, core::Stage::local, k_reason, 0});
-  }
-  void submit(core::Job job) override {
-    facts_.report(core::JobNotSent{job.key, core::Stage::local, k_reason, std::nullopt});
-  }
-  void cancel(const core::AttemptKey&) override {}
-  void set_password(core::Secret password) override { (void)password; }
-  void test(std::uint32_t test) override {
-    facts_.report(core::TestStep{test, core::Stage::local, false, k_reason});
-    facts_.report(core::TestDone{test, false});
-  }
-  void drain(core::Millis, std::function<void()> done) override { done(); }
-
- private:
-  static constexpr const char* k_reason = "this build has no network transport";
-  FactSink& facts_;
-};
-
 std::unique_ptr<Relay> make_relay(core::RelaySettings settings, const core::Hello& hello, uv_loop_t* loop,
                                   FactSink& facts) {
   switch (settings.kind) {
@@ -142,7 +120,7 @@ std::unique_ptr<Relay> make_relay(core::RelaySettings settings, const core::Hell
       return std::make_unique<CaptureRelay>(std::move(settings.name), std::move(settings.directory),
                                             hello.hostname, loop, facts);
     case core::RelayKind::smtp:
-      return std::make_unique<AbsentRelay>(std::move(settings.name), facts);
+      return make_network_relay(std::move(settings), hello, loop, facts);
   }
   CHECK(false);  // the decoder lets no other kind through
 }
