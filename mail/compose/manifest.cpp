@@ -54,7 +54,7 @@ class ManifestReader {
       else if (builtin_presence(name))
         refuse(key.source(), "variable " + name + " is built in and cannot be declared");
       else if (!value.is_table())
-        refuse(value.source(), "variable " + name + " must be a table: [variables." + name + "]");
+        refuse(value.source(), "variable " + name + " must be a table, as in [variables.name]");
       else
         out.push_back(read_variable(name, *value.as_table()));
     }
