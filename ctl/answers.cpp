@@ -188,6 +188,19 @@ core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body) {
   return out;
 }
 
+core::Result<RelayTestInfo> read_relay_test(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  const auto is_true = [](const Json& flag) { return flag.is_boolean() && flag.get<bool>(); };
+  RelayTestInfo out;
+  out.ok = is_true(member(*value, "ok"));
+  for (const Json& step : member(*value, "steps")) {
+    if (step.is_object())
+      out.steps.push_back({text(step, "stage"), is_true(member(step, "ok")), text(step, "saw")});
+  }
+  return out;
+}
+
 core::Result<DaemonInfo> read_daemon(std::string_view body) {
   const auto value = parse_object(body);
   if (!value) return tl::unexpected(value.error());

@@ -81,6 +81,16 @@ struct RelayInfo {
   std::optional<core::WallTime> last_error_at;
 };
 
+struct RelayTestInfo {
+  struct Step {
+    std::string stage;
+    bool ok = false;
+    std::string saw;
+  };
+  bool ok = false;
+  std::vector<Step> steps;
+};
+
 struct DaemonInfo {
   std::string version;
   std::string mode;
@@ -121,6 +131,7 @@ struct PageInfo {
 [[nodiscard]] core::Result<MessageDetail> read_message(std::string_view body);
 [[nodiscard]] core::Result<ChallengeInfo> read_challenge(std::string_view body);
 [[nodiscard]] core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body);
+[[nodiscard]] core::Result<RelayTestInfo> read_relay_test(std::string_view body);
 [[nodiscard]] core::Result<DaemonInfo> read_daemon(std::string_view body);
 [[nodiscard]] core::Result<ReadyInfo> read_ready(std::string_view body);
 [[nodiscard]] core::Result<StatsInfo> read_stats(std::string_view body);

@@ -22,6 +22,8 @@ struct Words {
   bool all = false;
   std::string id;
   std::string file;
+  std::string name;
+  std::string name;
   std::optional<Verb> verb;
 };
 
@@ -100,6 +102,13 @@ void add_other_verbs(CLI::App& app, Words& words) {
   add_verb(*relay, "list", "List relays and their state", "relay list")->callback([&words] {
     words.verb = ListRelays{};
   });
+  CLI::App* test =
+      add_verb(*relay, "test",
+               "Try a relay as far as its AUTH (DNS, TCP, TLS, AUTH) and say what each step saw; no mail "
+               "is sent. Ends with 1 when a step fails",
+               "relay test primary");
+  test->add_option("NAME", words.name, "The relay's name")->required()->type_name("");
+  test->callback([&words] { words.verb = TestRelay{words.name}; });
 
   CLI::App* keygen =
       add_verb(app, "keygen",

@@ -30,14 +30,17 @@ struct ShowChallenge {
   core::Id id;
 };
 struct ListRelays {};
+struct TestRelay {
+  std::string name;
+};
 struct MakeKey {
   std::string file;
 };
 struct CheckConfig {
   std::string file;
 };
-using Verb =
-    std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, MakeKey, CheckConfig>;
+using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay, MakeKey,
+                          CheckConfig>;
 
 struct CommandLine {
   std::string socket;

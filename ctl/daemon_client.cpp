@@ -22,6 +22,7 @@ namespace {
 constexpr std::size_t k_max_body = 16UL * 1024 * 1024;
 constexpr long k_connect_timeout_s = 5;
 constexpr long k_timeout_s = 30;
+constexpr long k_post_timeout_s = 120;
 
 extern "C" std::size_t append_body(char* bytes, std::size_t size, std::size_t count, void* body) noexcept {
   auto& out = *static_cast<std::string*>(body);
@@ -98,7 +99,6 @@ void prepare(CURL* handle, const std::string& socket) {
   (void)curl_easy_setopt(handle, CURLOPT_NOPROXY, "*");
   (void)curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http");
   (void)curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, k_connect_timeout_s);
-  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_timeout_s);
   (void)curl_easy_setopt(handle, CURLOPT_USERAGENT, "mailotpctl/" MAILOTP_VERSION);
   (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append_body);
 }
@@ -127,6 +127,21 @@ DaemonClient::DaemonClient(std::string socket) : socket_(std::move(socket)), han
 }
 
 Attempt<HttpReply> DaemonClient::get(const std::string& target) {
+  CURL* handle = handle_.get();
+  (void)curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
+  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_timeout_s);
+  return perform(target);
+}
+
+Attempt<HttpReply> DaemonClient::post(const std::string& target) {
+  CURL* handle = handle_.get();
+  (void)curl_easy_setopt(handle, CURLOPT_POSTFIELDS, "");
+  (void)curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, 0L);
+  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_post_timeout_s);
+  return perform(target);
+}
+
+Attempt<HttpReply> DaemonClient::perform(const std::string& target) {
   HttpReply reply;
   CURL* handle = handle_.get();
   const std::string url = "http://mailotpd" + target;
@@ -145,6 +160,12 @@ Attempt<HttpReply> DaemonClient::get(const std::string& target) {
   (void)curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
   reply.status = static_cast<int>(status);
   return reply;
+}
+
+std::string encoded(std::string_view value) {
+  std::string out;
+  append_encoded(out, value);
+  return out;
 }
 
 std::string target_of(std::string_view path,

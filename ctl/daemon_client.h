@@ -23,8 +23,12 @@ class DaemonClient {
   // `target` is an absolute path with its query. Any status is a reply; a failure is that there is none:
   // no_daemon, no_permission or try_again (the connection was lost, or 30 s passed).
   [[nodiscard]] Attempt<HttpReply> get(const std::string& target);
+  // The same with a POST without a body; for work that the daemon does before it answers: 120 s.
+  [[nodiscard]] Attempt<HttpReply> post(const std::string& target);
 
  private:
+  [[nodiscard]] Attempt<HttpReply> perform(const std::string& target);
+
   struct Close {
     void operator()(void* handle) const noexcept;
   };
@@ -32,6 +36,8 @@ class DaemonClient {
   std::unique_ptr<void, Close> handle_;  // kept, so that the connection is
 };
 
+// As one segment of a path: percent-encoded (RFC 3986 section 2.1).
+[[nodiscard]] std::string encoded(std::string_view value);
 // "/v1/outbox" and ("state", "held"), ("app", "") → "/v1/outbox?state=held": empty values are left out,
 // others percent-encoded (RFC 3986 section 2.1).
 [[nodiscard]] std::string target_of(std::string_view path,

@@ -28,6 +28,8 @@ constexpr std::array<Column, 4> k_relay_columns{{{"RELAY", 16, 20, 1},
                                                  {"STATE", 9, 9, 2},
                                                  {"CONNECTIONS", 11, 11, 4, Align::right},
                                                  {"LAST ERROR", 20, k_whole_line, 3}}};
+constexpr std::array<Column, 3> k_test_columns{
+    {{"STEP", 9, 9, 1}, {"RESULT", 6, 6, 2}, {"SAW", 20, k_whole_line, 3}}};
 constexpr std::array<Column, 4> k_message_count_columns{{{"MESSAGES", 13, 13, 1},
                                                          {"NOW", 9, 9, 2, Align::right},
                                                          {"OLDEST", 9, 9, 3, Align::right},
@@ -244,6 +246,17 @@ std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen)
   field(out, "message", or_dash(challenge.message->id));
   field(out, "state", inked_state(challenge.message->state, screen));
   delivery_fields(out, *challenge.message, screen);
+  return out;
+}
+
+std::string show_relay_test(const RelayTestInfo& test, const Screen& screen) {
+  const Table table(k_test_columns, screen);
+  std::string out = table.head();
+  for (const RelayTestInfo::Step& step : test.steps) {
+    out += table.row({{or_dash(step.stage)},
+                      {step.ok ? "ok" : "failed", step.ok ? Colour::good : Colour::bad},
+                      {or_dash(step.saw)}});
+  }
   return out;
 }
 

@@ -21,6 +21,7 @@ struct StatusInfo {
 [[nodiscard]] std::string outbox_rows(const std::vector<MessageInfo>& messages, const Screen& screen);
 [[nodiscard]] std::string show_message(const MessageDetail& detail, const Screen& screen);
 [[nodiscard]] std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen);
+[[nodiscard]] std::string show_relay_test(const RelayTestInfo& test, const Screen& screen);
 [[nodiscard]] std::string show_relays(const std::vector<RelayInfo>& relays, const Screen& screen);
 
 }  // namespace mailotp::ctl

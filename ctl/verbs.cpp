@@ -136,6 +136,25 @@ struct Verbs {
     return {};
   }
 
+  Attempt<void> operator()(const TestRelay& test) const {
+    DaemonClient client(command.socket);
+    auto reply = client.post("/v1/relays/" + encoded(test.name) + "/test");
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    const auto result = read_relay_test(reply->body);
+    if (!result) return strange(result.error());
+    if (command.output == Output::json_lines) {
+      const auto line = object_line(reply->body);
+      if (!line) return strange(line.error());
+      print(*line + "\n");
+    } else {
+      print(show_relay_test(*result, screen));
+    }
+    if (result->ok) return {};
+    return tl::unexpected(
+        Failure{ExitCode::refused, fmt::format("relay {} cannot be used as it is", printable(test.name))});
+  }
+
   Attempt<void> operator()(const MakeKey& make) const {
     if (auto made = make_key_file(make.file); !made) return made;
     print(fmt::format("{}: made, readable by its owner only; the user that mailotpd runs as must own it\n",
