@@ -12,9 +12,6 @@ MessageStep unchanged(const MessageRow& row, MessageRefusal refusal) {
   return {row, false, refusal, false};
 }
 
-// A fault that is not charged waits as after a first try, however many there were before.
-constexpr std::uint32_t k_uncharged = 1;
-
 // A change that a waiting app should see.
 MessageStep shown(MessageRow row) {
   ++row.revision;
@@ -162,10 +159,10 @@ struct Machine {
     if (fact.stage == Stage::dot && !is_refusal(fact.reply)) return become_uncertain(next, policy, now);
     switch (meaning_of(fact.stage, fact.reply)) {
       case ReplyMeaning::session:
-        return defer(next, retry_pause(policy, k_uncharged, jitter), now);
+        return defer(next, session_pause(), now);
       case ReplyMeaning::retry:
         ++next.attempts;
-        return defer(next, retry_pause(policy, next.attempts, jitter), now);
+        return defer(next, message_pause(next.attempts), now);
       case ReplyMeaning::greylist: {
         ++next.attempts;
         const Millis pause = greylist_pause(policy, next.attempts, fact.reply);
@@ -189,7 +186,7 @@ struct Machine {
     const bool session = is_session_stage(fact.stage) ||
                          (fact.reply && meaning_of(fact.stage, *fact.reply) == ReplyMeaning::session);
     if (!session) ++next.attempts;
-    return defer(next, retry_pause(policy, session ? k_uncharged : next.attempts, jitter), now);
+    return defer(next, session ? session_pause() : message_pause(next.attempts), now);
   }
 
   MessageStep operator()(const JobUncertain& fact) const {
@@ -204,7 +201,7 @@ struct Machine {
     MessageRow next = row;
     next.reply = Reply{0, "", "the sending process ended"};
     if (lost.dot_possible) return become_uncertain(next, policy, now);
-    return defer(next, retry_pause(policy, k_uncharged, jitter), now);
+    return defer(next, session_pause(), now);
   }
 
   // After a crash of the daemon nothing is known of what the agent did: at once again, unless it comes back
@@ -299,6 +296,13 @@ struct Machine {
   }
 
  private:
+  // After a refusal of the message only charged tries lengthen the pause. After a fault of the session every
+  // claim does: in an outage the whole queue would otherwise be claimed each second, and so would a message
+  // that kills its agent.
+  [[nodiscard]] Millis message_pause(std::uint32_t tries) const {
+    return retry_pause(policy, row.kind, tries, jitter);
+  }
+  [[nodiscard]] Millis session_pause() const { return retry_pause(policy, row.kind, row.attempt, jitter); }
   [[nodiscard]] MessageStep released() const {
     MessageRow next = row;
     next.orphaned = 0;

@@ -142,6 +142,9 @@ struct DeliveryPolicy {
   std::vector<Millis> greylist{Millis{60000}, Millis{180000}, Millis{305000}, Millis{425000}};
   OnUncertain uncertain = OnUncertain::resend;
   int jitter_percent = 20;
+  // Templated mail, which is no code: it has days.
+  std::vector<Millis> retry_templated{Millis{60'000},  Millis{120'000}, Millis{240'000},
+                                      Millis{480'000}, Millis{960'000}, Millis{1'800'000}};
 };
 
 // Total: every (state, event) pair has an answer; an event that means nothing leaves the row as it was with a

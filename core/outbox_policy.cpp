@@ -85,8 +85,9 @@ ReplyMeaning meaning_of(Stage stage, const Reply& reply) {
   return ReplyMeaning::fail;
 }
 
-Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempts, RandomSource& jitter) {
-  const Millis base = step_of(policy.retry, attempts);
+Millis retry_pause(const DeliveryPolicy& policy, MessageKind kind, std::uint32_t tries,
+                   RandomSource& jitter) {
+  const Millis base = step_of(kind == MessageKind::otp ? policy.retry : policy.retry_templated, tries);
   const auto spread = static_cast<std::uint32_t>(policy.jitter_percent);
   if (spread == 0) return base;
   const auto percent = 100 - spread + uniform_below(jitter, 2 * spread + 1);

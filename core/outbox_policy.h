@@ -25,8 +25,9 @@ enum class ReplyMeaning : std::uint8_t {
 }
 [[nodiscard]] ReplyMeaning meaning_of(Stage stage, const Reply& reply);
 
-// The pause before the next attempt after `attempts` charged tries, jitter applied.
-[[nodiscard]] Millis retry_pause(const DeliveryPolicy& policy, std::uint32_t attempts, RandomSource& jitter);
+// The pause before the next attempt after so many tries, jitter applied.
+[[nodiscard]] Millis retry_pause(const DeliveryPolicy& policy, MessageKind kind, std::uint32_t tries,
+                                 RandomSource& jitter);
 // Greylisting: the hint in the text plus two seconds, else the schedule. No jitter: too early costs a whole
 // attempt.
 [[nodiscard]] Millis greylist_pause(const DeliveryPolicy& policy, std::uint32_t attempts, const Reply& reply);

@@ -90,9 +90,9 @@ TEST_CASE("transient refusals walk the schedule, charged try by charged try") {
   }
 }
 
-TEST_CASE("faults of the session charge nothing and do not lengthen the pause") {
+TEST_CASE("faults of the session charge nothing") {
   MessageRow row = row_in(State::sending);
-  row.attempt = 9;  // claimed often
+  row.attempt = 4;
   const AttemptKey key = key_of(row);
   std::vector<MessageEvent> faults;
   for (int stage = 0; stage < k_stages; ++stage) {
@@ -108,15 +108,47 @@ TEST_CASE("faults of the session charge nothing and do not lengthen the pause") 
   faults.emplace_back(JobRefused{key, Stage::rcpt, reply(250)});
   faults.emplace_back(JobRefused{key, Stage::data, reply(554)});
   faults.emplace_back(JobRefused{key, Stage::dot, reply(421)});
-  faults.emplace_back(AgentLost{.dot_possible = false});
   for (std::size_t i = 0; i < faults.size(); ++i) {
     CAPTURE(i);
     const MessageStep got = run(row, faults[i]);
     CHECK(got.row.state == State::deferred);
     CHECK(got.row.attempts == row.attempts);
     CHECK(got.row.uncertain == 0);
-    CHECK(got.row.due_at == k_now + k_second);
+    CHECK(got.row.due_at == k_now + Seconds{15});  // of the fourth claim
     CHECK_FALSE(got.row.verdict);
+  }
+}
+
+TEST_CASE("a message does not pay for the tries that a session cost it") {
+  MessageRow row = row_in(State::sending);
+  row.attempt = 9;
+  row.attempts = 0;
+  const MessageStep got = run(row, JobRefused{key_of(row), Stage::rcpt, reply(450)});
+  CHECK(got.row.attempts == 1);
+  CHECK(got.row.due_at == k_now + k_second);
+}
+
+TEST_CASE("an agent that died before the dot charges nothing; a message that it dies of comes ever later") {
+  MessageRow row = row_in(State::sending);
+  for (const auto& [attempt, pause] : std::vector<std::pair<std::uint32_t, int>>{{1, 1}, {2, 3}, {9, 60}}) {
+    row.attempt = attempt;
+    const MessageStep got = run(row, AgentLost{.dot_possible = false});
+    CHECK(got.row.state == State::deferred);
+    CHECK(got.row.attempts == row.attempts);
+    CHECK(got.row.uncertain == 0);
+    CHECK(got.row.due_at == k_now + Seconds{pause});
+  }
+}
+
+TEST_CASE("templated mail has a schedule of its own") {
+  MessageRow row = row_in(State::sending);
+  row.kind = MessageKind::templated;
+  row.attempts = 0;
+  row.not_after = k_now + std::chrono::hours{120};
+  for (const int minutes : {1, 2, 4, 8, 16, 30, 30}) {
+    const MessageStep got = run(row, JobRefused{in_force(), Stage::rcpt, reply(450)});
+    CHECK(got.row.due_at == k_now + std::chrono::minutes{minutes});
+    row.attempts = got.row.attempts;
   }
 }
 

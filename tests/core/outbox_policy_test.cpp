@@ -171,23 +171,23 @@ TEST_CASE("pauses between tries, with jitter around them") {
   for (std::uint32_t tries = 0; tries < schedule.size(); ++tries) {
     const Millis base = Seconds{schedule[tries]};
     for (int i = 0; i < 200; ++i) {
-      const Millis pause = retry_pause(policy, tries, jitter);
+      const Millis pause = retry_pause(policy, MessageKind::otp, tries, jitter);
       if (pause < base * 80 / 100 || pause > base * 120 / 100) FAIL(tries << ": " << pause.count());
     }
   }
   test::ScriptedRandom lowest({0}), highest({40});
-  CHECK(retry_pause(policy, 6, lowest) == Seconds{48});
-  CHECK(retry_pause(policy, 6, highest) == Seconds{72});
+  CHECK(retry_pause(policy, MessageKind::otp, 6, lowest) == Seconds{48});
+  CHECK(retry_pause(policy, MessageKind::otp, 6, highest) == Seconds{72});
   policy.jitter_percent = 0;
   const int drawn = jitter.fills();
-  CHECK(retry_pause(policy, 0xffffffff, jitter) == Seconds{60});
+  CHECK(retry_pause(policy, MessageKind::otp, 0xffffffff, jitter) == Seconds{60});
   CHECK(jitter.fills() == drawn);
 }
 
 TEST_CASE("the default schedule tries about twelve times in the nine minutes of a code") {
   test::SeededRandom jitter(13);
   std::uint32_t tries = 0;
-  for (Millis at{0}; at < Seconds{540}; at += retry_pause(test::no_jitter(), tries, jitter))
+  for (Millis at{0}; at < Seconds{540}; at += retry_pause(test::no_jitter(), MessageKind::otp, tries, jitter))
     ++tries;
   CHECK(tries >= 12);
   CHECK(tries <= 14);
