@@ -23,7 +23,6 @@ struct Words {
   std::string id;
   std::string file;
   std::string name;
-  std::string name;
   std::optional<Verb> verb;
 };
 
