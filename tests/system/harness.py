@@ -292,7 +292,9 @@ class Daemon:
         }
         for name, keys in tables.items():
             every[name] = {**every.get(name, {}), **keys}
-        relay = {"name": "capture", "kind": "capture", "directory": self.mails, **every.pop("relay", {})}
+        relay = every.pop("relay", {})
+        if "host" not in relay:
+            relay = {"name": "capture", "kind": "capture", "directory": self.mails, **relay}
         text = "".join(table(name, keys) for name, keys in every.items())
         text += "[" + table("relay", relay).replace("]\n", "]]\n", 1)
         with open(self.config, "w", encoding="utf-8") as file:
@@ -325,15 +327,32 @@ class Daemon:
         return subprocess.run(self.command(*more), capture_output=True, text=True, timeout=bound, check=False,
                               cwd=self.folder, stdin=subprocess.DEVNULL)
 
-    def start(self):
-        """Starts it and waits until it is ready."""
+    def launch(self):
+        """Starts it, and waits for nothing."""
         if not os.path.exists(self.key):
             self.keygen()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             cwd=self.folder)
+
+    def start(self):
+        """Starts it and waits until it is ready."""
+        self.launch()
         self.wait_ready()
         return self
+
+    def is_listening(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"the daemon ended with {self.process.returncode}; {self.log_tail()}")
+        try:
+            with Client(self.api_socket) as client:
+                return client.request("GET", "/healthz").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait_listening(self):
+        """For a daemon that may never be ready: its relay is down."""
+        wait_for(self.is_listening, lambda: f"/healthz answers 200; {self.log_tail()}")
 
     def is_ready(self):
         if self.process.poll() is not None:
