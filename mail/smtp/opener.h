@@ -44,7 +44,7 @@ struct OpenFault {
   } kind = Kind::ordinary;
 };
 
-// Called on the loop thread; may not destroy the opener.
+// Called on the loop thread; may destroy neither the opener nor the stream.
 class OpenerListener {
  public:
   virtual ~OpenerListener() = default;

@@ -18,8 +18,9 @@ void RelayTest::cut(const std::string& why) {
 
 void RelayTest::on_opened(Opened opened) {
   if (!opened.authenticated) on_open_step(core::Stage::auth, "not configured");
-  opened.stream->write("QUIT\r\n");
-  opened.stream->close();
+  opened_ = std::move(opened);
+  opened_.stream->write("QUIT\r\n");
+  opened_.stream->close();
   finish(true);
 }
 

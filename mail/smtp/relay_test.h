@@ -31,6 +31,7 @@ class RelayTest final : private OpenerListener {
   FactSink& sink_;
   std::function<void(RelayTest&)> over_;
   std::optional<Opener> opener_;
+  Opened opened_;  // kept, since its stream is on the stack when it arrives
   bool finished_ = false;
 };
 
