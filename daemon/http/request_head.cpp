@@ -162,7 +162,7 @@ std::optional<ProblemDetail> read_head(HeadReader& reader, const HttpLimits& lim
     problem.detail = fmt::format("a body may have {} bytes", limits.body_bytes);
     return problem;
   }
-  head.keep_alive = reader.keep_alive_wanted;
+  head.keep_alive = reader.keep_alive_wanted && reader.version == 11;
   head.request.method = std::move(reader.method);
   head.request.headers = std::move(reader.fields);
   return std::nullopt;

@@ -15,8 +15,8 @@
 namespace mailotp::daemon {
 
 struct RequestHead {
-  HttpRequest request;  // without body, peer and request id
-  bool keep_alive = false;
+  HttpRequest request;      // without body, peer and request id
+  bool keep_alive = false;  // never with HTTP/1.0
   bool chunked = false;
   std::uint64_t content_length = 0;  // bytes; 0 when chunked or absent
   bool expects_continue = false;

