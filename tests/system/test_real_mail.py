@@ -72,6 +72,29 @@ class RealMail(SystemTest):
     def test_implicit_tls(self):
         self.whole_way("implicit", port=self.servers.postfix.implicit_port, tls="implicit")
 
+    def test_five_lines_of_the_readme(self):
+        """The relay of the README, with the address of our Postfix in place of the example's."""
+        readme = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "README.md")
+        with open(readme, encoding="utf-8") as file:
+            section = file.read().partition("## Send through your own relay")[2]
+        (lines,) = re.findall(r"```toml\n(\[\[relay\]\]\n.*?)```", section.partition("\n## ")[0], re.DOTALL)
+        daemon = self.daemon_for()
+        lines = lines.replace("smtp.example.net", "127.0.0.1").replace('"apikey"', f'"{USER}"')
+        lines = lines.replace("/etc/mailotpd/relay-primary.password", self.password_file)
+        # What a relay on the Internet needs no word for: where this one is, and who signed its certificate.
+        lines += (f'port = {self.servers.postfix.submission_port}\nserver_name = "{servers.SERVER_NAME}"\n'
+                  f'ca_file = "{self.servers.authority.file}"\n')
+        with open(daemon.config, encoding="utf-8") as file:
+            before = file.read().partition("[[relay]]")[0]
+        with open(daemon.config, "w", encoding="utf-8") as file:
+            file.write(before + lines)
+        daemon.start()
+        challenge = self.create(daemon, "readme@example.test")
+        self.wait_for_state(daemon, challenge, "relayed")
+        code = self.code_from_mailbox("readme")
+        response = daemon.api("POST", f"/v1/challenges/{challenge['id']}/check", {"code": code})
+        self.assertEqual(response.json["result"], "valid")
+
     def test_wrong_name_in_the_certificate_is_refused(self):
         daemon = self.daemon_for(server_name="other.test")
         challenge = self.start_and_create(daemon, "wrongname@example.test")
