@@ -91,36 +91,39 @@ struct SqliteStore::State {
   Wal wal;
   std::optional<Error> broken;  // nothing can be promised any more
 
-  // `body` as one transaction. Its own errors leave nothing behind; `in_body` tells them from those of BEGIN
-  // and COMMIT.
+  // Where a transaction failed.
+  enum class Phase : std::uint8_t { begin, body, commit };
+  // `body` as one transaction; an error of any phase leaves nothing behind.
   template <class Body>
-  Result<> transact(std::vector<core::Change>& changes, bool& in_body, Body&& body);
+  Result<> transact(std::vector<core::Change>& changes, Phase& phase, Body&& body);
   Result<> roll_back();
   // The whole batch and the claims at once: the normal case.
   Result<> run_together(std::span<core::Command> batch, const core::ClaimBudget& budget, core::WallTime now,
-                        bool& in_body, Committed& out);
+                        Phase& phase, Committed& out);
   void run_apart(std::span<core::Command> batch, const core::ClaimBudget& budget, core::WallTime now,
                  Committed& out);
+  static void fail_rest(std::span<core::Command> batch, core::WallTime now, const Error& error,
+                        Committed& out);
   static Result<> look_ahead(Transaction& tx, auto& out);
 };
 
 template <class Body>
-Result<> SqliteStore::State::transact(std::vector<core::Change>& changes, bool& in_body, Body&& body) {
-  in_body = false;
+Result<> SqliteStore::State::transact(std::vector<core::Change>& changes, Phase& phase, Body&& body) {
+  phase = Phase::begin;
   if (broken) return tl::unexpected(*broken);
   if (auto begun = writer.sql[WriterSql::begin].run(); !begun) return begun;
   Transaction tx(writer);
-  in_body = true;
+  phase = Phase::body;
   Result<> result = body(tx);
   if (result) result = tx.write_counters();
   if (result) {
-    in_body = false;
+    phase = Phase::commit;
     result = writer.sql[WriterSql::commit].run();
     if (!result && result.error().code == Errc::io) broken = result.error();
   }
   if (!result) {
     if (auto undone = roll_back(); !undone) {
-      in_body = false;
+      phase = Phase::commit;
       return undone;
     }
     return result;
@@ -150,8 +153,8 @@ Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
 }
 
 Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const core::ClaimBudget& budget,
-                                          core::WallTime now, bool& in_body, Committed& out) {
-  return transact(out.changes, in_body, [&](Transaction& tx) -> Result<> {
+                                          core::WallTime now, Phase& phase, Committed& out) {
+  return transact(out.changes, phase, [&](Transaction& tx) -> Result<> {
     for (const core::Command& command : batch) {
       auto answer = std::visit(Runner{tx}, command);
       if (!answer) return tl::unexpected(answer.error());
@@ -168,18 +171,19 @@ Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const 
 // one fails.
 void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::ClaimBudget& budget,
                                    core::WallTime now, Committed& out) {
-  bool ignored = false;
+  Phase phase = Phase::begin;
   for (const core::Command& command : batch) {
     core::Outcome outcome;
-    const auto ran = transact(out.changes, ignored, [&](Transaction& tx) -> Result<> {
+    const auto ran = transact(out.changes, phase, [&](Transaction& tx) -> Result<> {
       outcome = std::visit(Runner{tx}, command);
       if (!outcome) return tl::unexpected(outcome.error());
       return {};
     });
     if (!ran) outcome = tl::unexpected(ran.error());
     out.outcomes.push_back(std::move(outcome));
+    if (!ran && phase == Phase::begin) return fail_rest(batch, now, ran.error(), out);
   }
-  const auto claimed = transact(out.changes, ignored, [&](Transaction& tx) -> Result<> {
+  const auto claimed = transact(out.changes, phase, [&](Transaction& tx) -> Result<> {
     auto jobs = claim(tx, budget, now);
     if (!jobs) return tl::unexpected(jobs.error());
     out.jobs = *std::move(jobs);
@@ -187,7 +191,15 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
   });
   if (claimed) return;
   out.jobs.clear();
-  out.error = claimed.error();
+  fail_rest(batch, now, claimed.error(), out);
+}
+
+// What has no outcome yet has this one, and nothing is handed out.
+void SqliteStore::State::fail_rest(std::span<core::Command> batch, core::WallTime now, const Error& error,
+                                   Committed& out) {
+  while (out.outcomes.size() < batch.size())
+    out.outcomes.emplace_back(tl::unexpected(error));
+  out.error = error;
   out.next_due = now + k_retry_after_failure;
   out.more_queued = false;
 }
@@ -227,8 +239,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
 Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
   core::Recovered out;
   std::vector<core::Change> nobody_waits_yet;
-  bool ignored = false;
-  auto settled = state_->transact(nobody_waits_yet, ignored, [&](Transaction& tx) -> Result<> {
+  auto phase = State::Phase::begin;
+  auto settled = state_->transact(nobody_waits_yet, phase, [&](Transaction& tx) -> Result<> {
     auto orphans = settle_orphans(tx, now);
     if (!orphans) return tl::unexpected(orphans.error());
     out = *std::move(orphans);
@@ -241,21 +253,18 @@ Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
 Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimBudget& budget,
                               core::WallTime now) {
   Committed out;
-  bool in_body = false;
-  const auto together = state_->run_together(batch, budget, now, in_body, out);
+  auto phase = State::Phase::begin;
+  const auto together = state_->run_together(batch, budget, now, phase, out);
   if (together) {
     state_->wal.bound();
     return out;
   }
   out = {};
-  if (in_body) {
+  if (phase == State::Phase::body) {
     state_->run_apart(batch, budget, now, out);
     return out;
   }
-  for (std::size_t i = 0; i < batch.size(); ++i)
-    out.outcomes.emplace_back(tl::unexpected(together.error()));
-  out.error = together.error();
-  out.next_due = now + k_retry_after_failure;
+  State::fail_rest(batch, now, together.error(), out);
   return out;
 }
 
