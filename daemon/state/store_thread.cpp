@@ -162,6 +162,7 @@ void StoreThread::keep_unsettled(std::vector<core::Command>& batch,
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
     core::Result<> health;
+    if (delivery.committed.error) health = tl::unexpected(*delivery.committed.error);
     for (const core::Outcome& outcome : delivery.committed.outcomes) {
       if (!outcome) health = tl::unexpected(outcome.error());
     }
