@@ -2,11 +2,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include <arpa/inet.h>
 #include <catch2/catch.hpp>
+#include <netinet/in.h>
 #include <sys/file.h>
 
 #include "tests/channel/agent_peer.h"
@@ -260,6 +263,42 @@ TEST_CASE("jobs and tests of a relay that it does not have are answered") {
   const auto done = agent.peer.next<core::TestDone>();
   CHECK(done.test == 5);
   CHECK_FALSE(done.ok);
+}
+
+TEST_CASE("a confined agent still resolves names") {
+  Agent agent;
+  const int unused = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);  // bound, but nobody listens
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::bind(unused, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  socklen_t size = sizeof address;
+  REQUIRE(::getsockname(unused, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  core::Hello hello = agent.hello();
+  core::RelaySettings relay;
+  relay.name = "network";
+  relay.host = "localhost";
+  relay.port = ntohs(address.sin_port);
+  relay.tls = core::TlsMode::none;
+  relay.auth = core::AuthMode::none;
+  hello.relays.push_back(std::move(relay));
+  agent.peer.say(std::move(hello));
+  CHECK(agent.peer.next<core::AgentReady>().confinement == core::Confinement::full);
+  core::Job job = samples::job(samples::key(),
+                               "Date: Fri, 20 Nov 2026 12:00:00 +0000\r\nFrom: a@example.org\r\n"
+                               "To: b@example.net\r\nMessage-ID: <x@example.org>\r\n\r\nbody\r\n");
+  job.relay = "network";
+  agent.peer.say(std::move(job));
+  std::optional<core::JobNotSent> end;
+  while (!end) {
+    const core::Fact fact = agent.peer.next_fact();
+    if (const auto* not_sent = std::get_if<core::JobNotSent>(&fact)) end = *not_sent;
+  }
+  INFO(end->reason);
+  CHECK(end->stage == core::Stage::connect);
+  agent.peer.say(core::Drain{core::Millis{1000}});
+  CHECK(agent.peer.exit_status() == 0);
+  (void)::close(unused);
 }
 
 TEST_CASE("signals of a terminal or a stopping service are for the daemon alone") {
