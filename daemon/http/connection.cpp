@@ -338,9 +338,7 @@ void Connection::arm(std::chrono::milliseconds wait) {
 // The whole process may have been stopped for longer than any of these times: what the client did meanwhile
 // is looked at first.
 void Connection::expired() {
-  if (lingering_) {
-    close();
-  } else if (writing_) {
+  if (writing_) {
     const std::size_t unsent = uv_stream_get_write_queue_size(stream());
     if (unsent >= unsent_ && !kernel_has_room()) {
       close();
@@ -354,10 +352,10 @@ void Connection::expired() {
     } else {
       arm(server_.limits.gone_interval);
     }
-  } else if (!late_ && kernel_has_input()) {
+  } else if (!lingering_ && !late_ && kernel_has_input()) {
     late_ = true;
     arm(server_.limits.gone_interval);
-  } else if (parser_.idle()) {
+  } else if (lingering_ || parser_.idle()) {
     close();
   } else {
     HeadFailure failure;
