@@ -188,18 +188,20 @@ TEST_CASE("spellings of one mailbox share a key") {
   CHECK(key("a@faß.de") != key("a@fass.de"));
 }
 
-// Text that is often nearly an address.
-rc::Gen<std::string> near_address() {
-  const auto piece = rc::gen::element<std::string>(
-      "a", "B", "7", ".", "@", "\"", "\\", " ", "<", ">", "-", "_", "[", "]", ":", "ü", "ß", "例", "\r\n",
-      std::string(1, '\0'), "\x7f", "\t", "example", "org", "@example.org", "@[192.0.2.1]", "@[IPv6:::1]",
-      "\"a", "b\"@x.org", "xn--", "\xff", "＜", "。");
-  return rc::gen::map(rc::gen::container<std::vector<std::string>>(piece), [](const auto& pieces) {
-    std::string text;
-    for (const auto& p : pieces)
-      text += p;
-    return text;
-  });
+// A good address, with up to three pieces put in where they may spoil it.
+std::string near_address() {
+  std::string text = *rc::gen::element<std::string>(
+      "alice@example.org", "a.b-c+d@x-y.example.org", "\"a b\"@example.org", "\"a\\\"b\"@EXAMPLE.org",
+      "a@[192.0.2.1]", "a@[IPv6:2001:db8::1]", "a@bücher.example", "A@例え.jp", "\"\"@faß.de");
+  const int pieces = *rc::gen::inRange(0, 4);
+  for (int i = 0; i < pieces; ++i) {
+    const auto at = *rc::gen::inRange<std::size_t>(0, text.size() + 1);
+    text.insert(at, *rc::gen::element<std::string>(
+                        "a", "B", "7", ".", "@", "\"", "\\", " ", "<", ">", "-", "_", "[", "]", ":", "ü", "ß",
+                        "例", "\r\n", std::string(1, '\0'), "\x7f", "\t", "org.", "\"a", "b\"", "xn--",
+                        "\xff", "＜", "。", "\\\"", "\\ ", "IPv6:", "(c)", ","));
+  }
+  return text;
 }
 
 // The header's promise: nothing here can end an SMTP command or leave its angle brackets.
@@ -221,7 +223,7 @@ bool is_safe(std::string_view mailbox) {
 TEST_CASE("what parses is safe in a command and parses again to the same") {
   int accepted = 0;
   CHECK(rc::check("addresses", [&accepted] {
-    const std::string text = (*near_address()) + *rc::gen::element<std::string>("", "@example.org", "@bü.de");
+    const std::string text = near_address();
     const auto address = parse_address(text);
     if (!address) return;
     ++accepted;

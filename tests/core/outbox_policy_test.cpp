@@ -133,6 +133,7 @@ TEST_CASE("hints of greylisting") {
            {"in 61 minutes", {}},
            {"in 99999999999999999999 seconds", {}},
            {"in 100000 seconds", {}},
+           {"in 18446744073709551621 seconds", {}},  // 2^64 + 5
            {"in 7200 seconds or 5 minutes", seconds(300)},
            // Digits that are no time.
            {"4.7.1 greylisted", {}},
