@@ -4,7 +4,7 @@
 #include <charconv>
 #include <string_view>
 
-#include "mail/smtp/printable.h"
+#include "mail/channel/codec.h"
 
 namespace mailotp::mail {
 
@@ -63,7 +63,7 @@ Capabilities parse_capabilities(const ReplyLines& ehlo) {
   for (std::size_t i = 1; i < ehlo.lines.size(); ++i) {
     const std::vector<std::string> parts = words(ehlo.lines[i]);
     if (parts.empty()) continue;
-    capabilities.keywords.push_back(printable(parts.front(), 40));
+    capabilities.keywords.push_back(channel::printable(parts.front(), 40));
     take(capabilities, parts);
   }
   return capabilities;

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 
 #include "core/check.h"
-#include "mail/smtp/printable.h"
+#include "mail/channel/codec.h"
 #include "mail/smtp/sendable.h"
 
 namespace mailotp::mail {
@@ -329,7 +329,7 @@ void Connection::quit() {
 void Connection::settle_lost(const OpenFault& fault) {
   Task task = std::move(*task_);
   task_.reset();
-  const std::string reason = printable(fault.reason);
+  const std::string reason = channel::printable(fault.reason);
   const bool explicit_reply = fault.kind == OpenFault::Kind::closes;
   if (where() == Stage::dot && !explicit_reply)
     return setting_.sink.report(core::JobUncertain{task.job.key, reason});
@@ -347,7 +347,7 @@ void Connection::lose(OpenFault fault) {
   const bool at_work = state_ == State::busy;
   if (task_) settle_lost(fault);
   const bool blameless = !at_work || fault.kind == OpenFault::Kind::canceled;
-  fault.reason = printable(fault.reason);
+  fault.reason = channel::printable(fault.reason);
   over({blameless ? ConnectionEnd::Kind::finished : ConnectionEnd::Kind::lost, std::move(fault)});
 }
 

@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "mail/channel/codec.h"
 #include "mail/smtp/connection.h"
 #include "mail/smtp/connection_limit.h"
-#include "mail/smtp/printable.h"
 #include "mail/smtp/relay_test.h"
 #include "mail/smtp/sendable.h"
 
@@ -131,7 +131,8 @@ void NetworkRelay::set_password(core::Secret password) {
 }
 
 void NetworkRelay::not_sent(const Task& task, const OpenFault& fault) {
-  setting_.sink.report(core::JobNotSent{task.job.key, fault.stage, printable(fault.reason), fault.reply});
+  setting_.sink.report(
+      core::JobNotSent{task.job.key, fault.stage, channel::printable(fault.reason), fault.reply});
 }
 
 void NetworkRelay::fail_waiting(const OpenFault& fault) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "mail/smtp/printable.h"
+#include "mail/channel/codec.h"
 
 namespace mailotp::mail {
 
@@ -96,7 +96,7 @@ void Opener::fail(std::string reason, std::optional<core::Reply> reply, OpenFaul
   if (std::exchange(over_, true)) return;
   timer_.stop();
   if (stream_) stream_->close();
-  listener_.on_open_failed({stage_, printable(reason), std::move(reply), kind});
+  listener_.on_open_failed({stage_, channel::printable(reason), std::move(reply), kind});
 }
 
 void Opener::fail_with(std::string_view what, const ReplyLines& lines, OpenFault::Kind kind) {
@@ -204,7 +204,7 @@ void Opener::take_ehlo(const ReplyLines& reply) {
   }
   if (reply.code != 250) return fail_with(said_helo_ ? "HELO" : "EHLO", reply);
   if (!said_helo_) capabilities_ = parse_capabilities(reply);
-  listener_.on_open_step(Stage::ehlo, printable(join(capabilities_.keywords)));
+  listener_.on_open_step(Stage::ehlo, channel::printable(join(capabilities_.keywords)));
   if (settings_.tls == core::TlsMode::starttls && !secured_) {
     enter(Stage::starttls);
     if (!capabilities_.starttls) return fail("the relay does not offer STARTTLS");

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "mail/smtp/printable.h"
+#include "mail/channel/codec.h"
 
 namespace mailotp::mail {
 
@@ -14,7 +14,7 @@ bool is_digit(char c) {
 }
 
 core::Error not_smtp(std::string_view why, std::string_view line) {
-  return {core::Errc::malformed, std::string(why) + ": \"" + printable(line, 100) + "\""};
+  return {core::Errc::malformed, std::string(why) + ": \"" + channel::printable(line, 100) + "\""};
 }
 
 // "5.1.1 text": the length of the enhanced status code at the start (RFC 3463 section 2), or 0.
@@ -89,9 +89,9 @@ core::Reply to_reply(const ReplyLines& lines) {
     }
     if (!text.empty()) text += ' ';
     text += rest;
-    if (text.size() > k_reason_bytes) break;
+    if (text.size() > channel::k_max_text) break;
   }
-  reply.text = printable(text);
+  reply.text = channel::printable(text);
   return reply;
 }
 

@@ -5,7 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include "core/check.h"
-#include "mail/smtp/printable.h"
+#include "mail/channel/codec.h"
 
 namespace mailotp::mail {
 
@@ -22,7 +22,7 @@ std::string printed(Print print) {
   print(bio.get());
   char* bytes = nullptr;
   const long length = BIO_get_mem_data(bio.get(), &bytes);
-  return printable({bytes, static_cast<std::size_t>(length)}, 200);
+  return channel::printable({bytes, static_cast<std::size_t>(length)}, 200);
 }
 
 std::string describe(X509* certificate) {
@@ -100,7 +100,7 @@ core::Result<TlsPtr> TlsContext::connection(const std::string& server_name) cons
             SSL_set_tlsext_host_name(ssl.get(), server_name.c_str()) == 1;
   }
   if (!ready || server_name.empty())
-    return core::fail(core::Errc::invalid, "not a server name: " + printable(server_name, 100));
+    return core::fail(core::Errc::invalid, "not a server name: " + channel::printable(server_name, 100));
   SSL_set_connect_state(ssl.get());
   return ssl;
 }
@@ -108,7 +108,7 @@ core::Result<TlsPtr> TlsContext::connection(const std::string& server_name) cons
 std::string tls_failure(ssl_st* ssl) {
   const long verdict = SSL_get_verify_result(ssl);
   std::string cause = last_error();
-  if (verdict == X509_V_OK) return "TLS handshake failed: " + printable(cause, 200);
+  if (verdict == X509_V_OK) return "TLS handshake failed: " + channel::printable(cause, 200);
   const auto* note = static_cast<const std::string*>(SSL_get_ex_data(ssl, note_index()));
   return std::string("certificate refused: ") + X509_verify_cert_error_string(verdict) +
          (note == nullptr ? "" : " (" + *note + ")");

@@ -38,11 +38,15 @@ def random_body(seed, eight_bit=True):
 
 
 class Driver:
-    """`relay`: settings as smtp-driver takes them; `port` is required."""
+    """`relay`: settings as smtp-driver takes them; `port` is required. `agent`: in mailotp-smtp, over its
+    channel; else in the driver itself."""
 
-    def __init__(self, relay, deadlines=None, dsn_notify=(), hostname="client.test"):
-        self.child = subprocess.Popen([os.path.join(BIN, "smtp-driver")], stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def __init__(self, relay, deadlines=None, dsn_notify=(), hostname="client.test", agent=False):
+        words = [os.path.join(BIN, "smtp-driver")]
+        if agent:
+            words += ["--agent", os.path.join(BIN, "mailotp-smtp")]
+        self.child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      stderr=subprocess.PIPE)
         self.facts = []
         self.errors = b""
         self.news = queue.Queue()

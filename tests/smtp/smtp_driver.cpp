@@ -1,11 +1,14 @@
-// Drives one network relay from a pipe: orders as JSON Lines on stdin, facts as JSON Lines on stdout.
+// Drives one network relay from a pipe: orders as JSON Lines on stdin, facts as JSON Lines on stdout. The
+// relay is the library's, in this process; with `--agent PROGRAM` it is in mailotp-smtp, driven over its
+// channel.
 //
 //   {"op":"hello","hostname":…,"dsn_notify":[…],"relay":{…},"deadlines":{"connect":400,…}}   first, once
 //   {"op":"job","id":7,"attempt":1,"from":…,"to":…,"envid":…,"time_left":60000,"content":BASE64}
 //   {"op":"cancel","id":7,"attempt":1}  {"op":"password","password":…}  {"op":"test","test":1}
 //   {"op":"drain","grace":1000}         the end of stdin does the same
 //
-// Deadlines are milliseconds. Exits 0 when drained, 2 after an order that it does not know.
+// Deadlines are milliseconds, and cannot be set in an agent. Exits 0 when drained, 1 when the agent does not
+// end well, 2 after an order that it does not know.
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -13,16 +16,20 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "core/check.h"
+#include "mail/channel/codec.h"
+#include "mail/channel/frame_socket.h"
 #include "mail/smtp/loop_handles.h"
 #include "mail/smtp/network_relay.h"
 
@@ -161,15 +168,119 @@ core::RelaySettings settings_of(const json& given) {
   return settings;
 }
 
+// Where orders go.
+class Target {
+ public:
+  virtual ~Target() = default;
+  virtual void obey(core::Order order) = 0;
+};
+
+class Library final : public Target {
+ public:
+  Library(uv_loop_t* loop, FactSink& sink, const Deadlines& deadlines)
+      : loop_(loop), sink_(sink), deadlines_(deadlines), over_(std::in_place, loop, [this] {
+          relay_.reset();
+          over_.reset();
+        }) {}
+
+  void obey(core::Order order) override { std::visit(*this, std::move(order)); }
+
+  void operator()(core::Hello hello) {
+    core::RelaySettings settings = std::move(hello.relays.front());
+    hello.relays.clear();
+    relay_ = make_network_relay(std::move(settings), hello, loop_, sink_, deadlines_);
+  }
+  void operator()(core::Job job) { relay_->submit(std::move(job)); }
+  void operator()(const core::CancelJob& order) { relay_->cancel(order.key); }
+  void operator()(core::SetPassword order) { relay_->set_password(std::move(order.password)); }
+  void operator()(const core::TestRelay& order) { relay_->test(order.test); }
+  void operator()(const core::Drain& order) {
+    // The relay may not be destroyed inside its own call.
+    relay_->drain(order.grace, [this] { over_->start(core::Millis{0}); });
+  }
+
+ private:
+  uv_loop_t* loop_;
+  FactSink& sink_;
+  Deadlines deadlines_;
+  std::unique_ptr<Relay> relay_;
+  std::optional<Timer> over_;
+};
+
+class AgentProcess final : public Target {
+ public:
+  AgentProcess(uv_loop_t* loop, const char* program, FactSink& sink) : sink_(sink) {
+    int pair[2];
+    CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    std::FILE* lock = std::tmpfile();
+    CHECK(lock != nullptr);
+    spawn(loop, program, pair[1], ::fileno(lock));
+    (void)std::fclose(lock);
+    ::close(pair[1]);
+    channel_.emplace(pair[0], channel::k_max_fact);
+    poll_.emplace(loop, pair[0], [this](int) { read_facts(); });
+    poll_->watch(UV_READABLE);
+  }
+
+  void obey(core::Order order) override {
+    auto frame = channel::encode(order);
+    CHECK(frame.has_value());
+    channel_->send(std::move(*frame));
+    channel_->flush_all();
+  }
+
+ private:
+  void spawn(uv_loop_t* loop, const char* program, int channel, int lock) {
+    std::string words[] = {program, "--channel", "3", "--lock", "4"};
+    char* arguments[] = {words[0].data(), words[1].data(), words[2].data(),
+                         words[3].data(), words[4].data(), nullptr};
+    uv_stdio_container_t stdio[5]{};
+    stdio[0].flags = UV_IGNORE;
+    for (int i = 1; i < 5; ++i)
+      stdio[i].flags = UV_INHERIT_FD;
+    stdio[1].data.fd = stdio[2].data.fd = STDERR_FILENO;
+    stdio[3].data.fd = channel;
+    stdio[4].data.fd = lock;
+    uv_process_options_t options{};
+    options.file = program;
+    options.args = arguments;
+    options.stdio = stdio;
+    options.stdio_count = 5;
+    options.exit_cb = [](uv_process_t* process, std::int64_t status, int signal) noexcept {
+      if (status != 0 || signal != 0) {
+        (void)std::fprintf(stderr, "agent ended: status %d, signal %d\n", static_cast<int>(status), signal);
+        std::_Exit(1);
+      }
+      uv_close(reinterpret_cast<uv_handle_t*>(process), nullptr);
+    };
+    CHECK(uv_spawn(loop, &process_, &options) == 0);
+  }
+
+  void read_facts() {
+    const bool ended = channel_->receive() == channel::FrameSocket::Received::end;
+    while (true) {
+      const auto frame = channel_->next();
+      CHECK(frame.has_value());
+      if (!*frame) break;
+      auto fact = channel::decode_fact(**frame);
+      CHECK(fact.has_value());
+      sink_.report(std::move(*fact));
+    }
+    if (ended) poll_.reset();
+  }
+
+  FactSink& sink_;
+  uv_process_t process_;
+  std::optional<channel::FrameSocket> channel_;
+  std::optional<Poll> poll_;
+};
+
 class Driver {
  public:
-  explicit Driver(uv_loop_t* loop) : loop_(loop) {
+  // `agent` null: the library.
+  Driver(uv_loop_t* loop, const char* agent) : loop_(loop), agent_(agent) {
     input_.emplace(loop_, STDIN_FILENO, [this](int) { read_orders(); });
     input_->watch(UV_READABLE);
-    over_.emplace(loop_, [this] {
-      relay_.reset();
-      over_.reset();
-    });
   }
 
  private:
@@ -191,21 +302,17 @@ class Driver {
     const std::string op = order.at("op");
     const core::AttemptKey key{id_of(order.value("id", std::uint64_t{0})), order.value("attempt", 1U)};
     if (op == "hello") {
-      core::Hello hello;
-      hello.hostname = order.value("hostname", "client.test");
-      hello.dsn_notify = order.value("dsn_notify", std::vector<std::string>{});
-      relay_ = make_network_relay(settings_of(order.at("relay")), hello, loop_, printer_,
-                                  deadlines_of(order.value("deadlines", json::object())));
+      hello(order);
     } else if (op == "job") {
-      relay_->submit({key, "relay", order.at("from"), order.at("to"), order.value("envid", ""),
-                      core::Millis{order.value("time_left", 60'000)},
-                      core::Secret(from_base64(order.at("content")))});
+      target_->obey(core::Job{key, "relay", order.at("from"), order.at("to"), order.value("envid", ""),
+                              core::Millis{order.value("time_left", 60'000)},
+                              core::Secret(from_base64(order.at("content")))});
     } else if (op == "cancel") {
-      relay_->cancel(key);
+      target_->obey(core::CancelJob{key});
     } else if (op == "password") {
-      relay_->set_password(core::Secret(order.at("password").get<std::string>()));
+      target_->obey(core::SetPassword{"relay", core::Secret(order.at("password").get<std::string>())});
     } else if (op == "test") {
-      relay_->test(order.at("test"));
+      target_->obey(core::TestRelay{order.at("test"), "relay"});
     } else if (op == "drain") {
       drain(core::Millis{order.value("grace", 1000)});
     } else {
@@ -213,32 +320,44 @@ class Driver {
     }
   }
 
+  void hello(const json& order) {
+    core::Hello hello;
+    hello.hostname = order.value("hostname", "client.test");
+    hello.dsn_notify = order.value("dsn_notify", std::vector<std::string>{});
+    hello.relays.push_back(settings_of(order.at("relay")));
+    if (agent_ != nullptr)
+      target_ = std::make_unique<AgentProcess>(loop_, agent_, printer_);
+    else
+      target_ =
+          std::make_unique<Library>(loop_, printer_, deadlines_of(order.value("deadlines", json::object())));
+    target_->obey(std::move(hello));
+  }
+
   void drain(core::Millis grace) {
     if (!input_) return;
     input_.reset();
-    // The relay may not be destroyed inside its own call.
-    if (relay_) return relay_->drain(grace, [this] { over_->start(core::Millis{0}); });
-    over_->start(core::Millis{0});
+    if (target_) target_->obey(core::Drain{grace});
   }
 
   uv_loop_t* loop_;
+  const char* agent_;
   Printer printer_;
-  std::unique_ptr<Relay> relay_;
+  std::unique_ptr<Target> target_;
   std::optional<Poll> input_;
-  std::optional<Timer> over_;
   std::string lines_;
 };
 
 }  // namespace
 }  // namespace mailotp::mail
 
-int main() {
+int main(int argc, char** argv) {
   (void)std::signal(SIGPIPE, SIG_IGN);
   CHECK(::fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK) == 0);
   uv_loop_t loop;
   CHECK(uv_loop_init(&loop) == 0);
   {
-    mailotp::mail::Driver driver(&loop);
+    const bool agent = argc == 3 && std::string_view(argv[1]) == "--agent";
+    mailotp::mail::Driver driver(&loop, agent ? argv[2] : nullptr);
     CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
   }
   CHECK(uv_loop_close(&loop) == 0);

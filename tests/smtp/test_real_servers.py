@@ -91,6 +91,26 @@ class RealServers(unittest.TestCase):
         self.assertIn(b"Original-Envelope-Id: envelope-17", report)
         self.assertIn(b"Original-Recipient: rfc822;dsn@example.test", report)
 
+    def test_the_confined_agent_sends_over_its_channel(self):
+        # Landlock leaves it the CA file and the resolver's files: what else TLS or DNS might want shows here.
+        for host in ("127.0.0.1", "localhost"):
+            with Driver(settings(host=host, max_connections=4), agent=True) as driver:
+                driver.fact("ready")
+                driver.order(op="test", test=1)
+                self.assertTrue(driver.fact("test_done")["ok"], driver.facts)
+                for number in range(1, 41):
+                    driver.send(number, to=f"agent-{host}@example.test")
+                self.relayed(driver, range(1, 41))
+            self.assertEqual(len(SYSTEM.dovecot.wait_for_mails(f"agent-{host}", 40)), 40)
+
+    def test_the_agent_gets_a_corrected_password(self):
+        with Driver(settings(password="wrong"), agent=True) as driver:
+            driver.send(1)
+            self.assertEqual(driver.ended(1)["stage"], "auth")
+            driver.order(op="password", password=servers.PASSWORD)
+            driver.send(2)
+            self.relayed(driver, [2])
+
     def test_a_stopped_relay_comes_back(self):
         system = servers.MailSystem()
         with system:
