@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 #include <openssl/core_names.h>
@@ -239,7 +240,7 @@ Result<std::string> KeyRing::seal(Sealed kind, const core::Id& record, std::stri
       EVP_CipherUpdate(context, body, &size, readable(plain), static_cast<int>(plain.size())) == 1 &&
       EVP_CipherFinal_ex(context, body + size, &rest) == 1 &&
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, k_tag, body + plain.size()) == 1;
-  if (!good || static_cast<std::size_t>(size + rest) != plain.size()) return crypto_failed("sealing");
+  if (!good || !std::cmp_equal(std::int64_t{size} + rest, plain.size())) return crypto_failed("sealing");
   return out;
 }
 

@@ -214,9 +214,9 @@ Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent&
 }
 
 Result<bool> Transaction::step(MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
-                               std::string detail) {
+                               std::string_view detail) {
   const std::uint64_t revision = m.row.revision;
-  const auto stepped = step_alone(m, event, cause, detail);
+  auto stepped = step_alone(m, event, cause, detail);
   if (!stepped || !*stepped || m.row.revision == revision) return stepped;
   if (auto told = tell_challenge(m, cause); !told) return tl::unexpected(told.error());
   return true;

@@ -84,7 +84,7 @@ class Transaction {
   // Runs the machine on one message and does what it decides: row, body, event with `detail`, the revision of
   // its challenge. False: the event changed nothing.
   [[nodiscard]] core::Result<bool> step(MessageRecord& message, const core::MessageEvent& event,
-                                        const Cause& cause, std::string detail = {});
+                                        const Cause& cause, std::string_view detail = {});
   // Errc::corrupt when it is missing or does not open.
   [[nodiscard]] core::Result<core::Secret> content(const MessageRecord& message);
 
