@@ -76,11 +76,13 @@ core::Result<std::unique_ptr<AgentProcess>> AgentProcess::spawn(uv_loop_t* loop,
 
   std::array<std::string, 5> words{program, "--channel", "3", "--lock", "4"};
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words)
     arguments.push_back(word.data());
   arguments.push_back(nullptr);
   std::vector<std::string> settings = environment;
   std::vector<char*> variables;
+  variables.reserve(settings.size() + 1);
   for (std::string& setting : settings)
     variables.push_back(setting.data());
   variables.push_back(nullptr);

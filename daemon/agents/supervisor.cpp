@@ -21,6 +21,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
   using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
 std::uint64_t count_of(core::Millis time) {
   return static_cast<std::uint64_t>(time.count());
