@@ -153,6 +153,7 @@ void Connection::to_engine(std::string_view bytes) {
 }
 
 void Connection::phase(Stage stage) {
+  ++phases_;
   const Deadlines& deadlines = setting_.deadlines;
   switch (stage) {
     case Stage::mail:
@@ -195,6 +196,7 @@ void Connection::send_dot() {
 
 void Connection::dot_left() {
   dot_ = Dot::left;
+  ++phases_;
   const std::uint64_t now = uv_now(setting_.loop);
   before_dot_.stop();
   const Deadlines& deadlines = setting_.deadlines;
@@ -237,6 +239,7 @@ void Connection::idle() {
 
 void Connection::become_idle() {
   before_dot_.stop();
+  ++phases_;
   state_ = State::idle;
   const Deadlines& deadlines = setting_.deadlines;
   const auto age = static_cast<core::Millis::rep>(uv_now(setting_.loop) - opened_at_);
@@ -277,6 +280,10 @@ void Connection::broken(Stage stage, std::string reason, std::optional<core::Rep
 }
 
 void Connection::phase_ended() {
+  // After the process was stopped, or starved, timers fire before sockets are read: what came in time counts.
+  const std::uint64_t phase = phases_;
+  stream_->read_now();
+  if (state_ == State::over || phases_ != phase) return;
   if (state_ == State::idle) return quit();
   if (state_ == State::quitting) return over({});
   lose({where(), std::string(core::to_string(where())) + ": no reply in time", std::nullopt,

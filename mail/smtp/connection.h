@@ -139,6 +139,7 @@ class Connection final : private OpenerListener, private StreamListener, private
   // queued: reported, and on its way to the kernel; left: the kernel has all of it.
   enum class Dot : std::uint8_t { none, waits, queued, left } dot_ = Dot::none;
   enum class Leaving : std::uint8_t { no, yes } leaving_ = Leaving::no;
+  std::uint64_t phases_ = 0;  // begun so far
   std::uint64_t opened_at_ = 0;
   int messages_ = 0;  // transactions that came to their end here
 };

@@ -29,7 +29,7 @@ class TlsContext {
   std::unique_ptr<ssl_ctx_st, TlsFree> context_;
 };
 
-// Why the handshake failed, in words: the certificate's fault if it has one, then its subject.
+// Why TLS failed, in words; of a handshake the certificate's fault if it has one, then its subject.
 [[nodiscard]] std::string tls_failure(ssl_st* ssl);
 // "TLSv1.3, TLS_AES_256_GCM_SHA384, subject …, issuer …, expires …"; printable.
 [[nodiscard]] std::string tls_summary(ssl_st* ssl);

@@ -1,8 +1,14 @@
 """One relay, scripted: what is sent, and which fact each answer of the relay becomes."""
+import os
+import signal
+import threading
+import time
 import unittest
 
 from driver import Driver, mail, random_body
-from scripted_relay import Rule, ScriptedRelay, after, also, deaf, drop, reply, reset, silent, slowly
+from scripted_relay import (Rule, ScriptedRelay, after, also, deaf, drop, held, reply, reset, silent,
+                            slowly)
+from servers import wait_for
 
 
 # More than the kernels of both sides take for a relay that has stopped reading.
@@ -255,6 +261,21 @@ class Losses(unittest.TestCase):
         for action in (drop(), reset()):
             fact = self.lost([Rule("dot", action)])
             self.assertEqual(fact["names"], ["dot_next", "uncertain"])
+
+    def test_a_reply_that_came_while_the_process_was_stopped_counts(self):
+        gate = threading.Event()
+        with ScriptedRelay([Rule("dot", held(gate))]) as relay, \
+                Driver(settings(relay), {"dot": 500, "dot_least": 500}) as driver:
+            driver.send(1)
+            driver.fact("dot_next")
+            os.kill(driver.child.pid, signal.SIGSTOP)
+            try:
+                past_the_deadline = time.monotonic() + 0.6
+                gate.set()
+                wait_for(lambda: relay.mails and time.monotonic() > past_the_deadline, "the relay's reply")
+            finally:
+                os.kill(driver.child.pid, signal.SIGCONT)
+            self.assertEqual(driver.ended(1)["fact"], "relayed")
 
     def test_no_reply_to_the_dot_is_uncertain_at_its_deadline(self):
         fact = self.lost([Rule("dot", silent())], {"dot": 200, "dot_least": 50})
