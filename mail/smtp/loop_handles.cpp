@@ -52,10 +52,10 @@ Poll::~Poll() {
 void Poll::watch(int events) {
   if (events == events_) return;
   events_ = events;
-  const int watching = uv_poll_start(&state_->handle, events,
-                                     [](uv_poll_t* handle, int status, int seen) noexcept {
-                                       static_cast<State*>(handle->data)->ready(status < 0 ? status : seen);
-                                     });
+  const int watching =
+      uv_poll_start(&state_->handle, events, [](uv_poll_t* handle, int status, int seen) noexcept {
+        static_cast<State*>(handle->data)->ready(status < 0 ? status : seen);
+      });
   CHECK(watching == 0);
 }
 
