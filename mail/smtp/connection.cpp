@@ -132,7 +132,7 @@ bool Connection::begin_engine(OutgoingMessage message) {
   engine_ = std::make_unique<EngineEnd>(setting_.loop, pair[0], *this);
   ConversationPort& port = *this;
   conversation_.emplace(port, engine_ehlo(capabilities_));
-  to_engine(Conversation::greeting());
+  engine_->stream().write(Conversation::greeting());
   thread_.begin(pair[1], std::move(message));
   return true;
 }
@@ -142,14 +142,18 @@ void Connection::to_relay(std::string_view bytes) {
 }
 
 void Connection::flush() {
-  if (state_ == State::over || out_.empty()) return;
-  stream_->write(std::exchange(out_, {}));
+  if (state_ == State::over) return;
+  if (engine_ && !for_engine_.empty()) engine_->stream().write(for_engine_);
+  for_engine_.clear();
+  if (out_.empty()) return;
+  stream_->write(out_);
+  out_.clear();
   if (stream_->unsent() > k_backlog_bytes) engine_->stream().set_reading(Stream::Reading::off);
   if (dot_ == Dot::queued && stream_->unsent() == 0) dot_left();
 }
 
 void Connection::to_engine(std::string_view bytes) {
-  if (engine_) engine_->stream().write(bytes);
+  for_engine_ += bytes;
 }
 
 void Connection::phase(Stage stage) {

@@ -136,6 +136,7 @@ class Connection final : private OpenerListener, private StreamListener, private
   // For the relay, gathered so that what libesmtp says at once leaves at once: two segments where one would
   // do cost 40 ms against a relay whose kernel waits for our delayed ACK.
   std::string out_;
+  std::string for_engine_;  // gathered too: each write may wake its thread
   // queued: reported, and on its way to the kernel; left: the kernel has all of it.
   enum class Dot : std::uint8_t { none, waits, queued, left } dot_ = Dot::none;
   enum class Leaving : std::uint8_t { no, yes } leaving_ = Leaving::no;
