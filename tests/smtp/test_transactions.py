@@ -268,6 +268,8 @@ class Losses(unittest.TestCase):
                 Driver(settings(relay), {"dot": 500, "dot_least": 500}) as driver:
             driver.send(1)
             driver.fact("dot_next")
+            # The fact comes before the dot: stopped in between, the process would never have sent it.
+            wait_for(lambda: relay.visits.get("dot"), "the dot is at the relay")
             os.kill(driver.child.pid, signal.SIGSTOP)
             try:
                 past_the_deadline = time.monotonic() + 0.6
