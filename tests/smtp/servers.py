@@ -4,6 +4,7 @@ instances is touched. Every wait has a bound; stop() ends every process that was
 """
 import imaplib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,15 +32,18 @@ def wait_for(condition, what, bound=BOUND):
 
 
 def free_ports(count):
-    """Ports on 127.0.0.1 that nobody has right now, chosen by the kernel."""
-    taken = []
-    for _ in range(count):
-        one = socket.socket()
-        one.bind(("127.0.0.1", 0))
-        taken.append(one)
-    ports = [one.getsockname()[1] for one in taken]
-    for one in taken:
-        one.close()
+    """Ports on 127.0.0.1 that nobody has right now, below the range from which the kernel takes those of
+    outgoing connections: one of them cannot slip in before the server listens."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 
