@@ -11,9 +11,16 @@ import threading
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.answer("POST " + self.path)
+
     def do_GET(self):
-        self.server.seen.append(self.path)
-        answer = self.server.answers.get(self.path)
+        self.answer(self.path)
+
+    def answer(self, target):
+        self.server.seen.append(target)
+        answer = self.server.answers.get(target)
         if answer == "hang up":
             self.close_connection = True
             return
@@ -47,7 +54,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 
 class FakeDaemon:
-    """`answers` maps a request target to (status, JSON value or bytes), or to "hang up"; `seen` lists targets."""
+    """`answers` maps a request target (a POST's with "POST " before it) to (status, JSON value or bytes), or to "hang up"; `seen` lists targets."""
 
     def __init__(self, answers):
         self.folder = tempfile.mkdtemp(prefix="mailotpctl-")

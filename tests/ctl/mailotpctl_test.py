@@ -275,6 +275,27 @@ verdict       -
             result = self.check(run("challenge", "show", CHALLENGE, socket_path=daemon.socket), 0)
             self.assertEqual(result.stdout.splitlines()[-1], "message       none")
 
+    def test_relay_test(self):
+        steps = [{"stage": "dns", "ok": True, "saw": "127.0.0.1"}, {"stage": "auth", "ok": False, "saw": "535 \x1b[31mno"}]
+        failed = {"relay": "primary", "ok": False, "steps": steps}
+        with FakeDaemon({"POST /v1/relays/primary/test": (200, failed)}) as daemon:
+            result = run("relay", "test", "primary", socket_path=daemon.socket, columns=80)
+            self.assertEqual(result.returncode, 1, result.stderr)
+            self.assertEqual(result.stdout, """\
+STEP       RESULT  SAW
+dns        ok      127.0.0.1
+auth       failed  535 \\x1b[31mno
+""")
+            self.assertIn("primary", result.stderr)
+            result = run("relay", "test", "primary", "--json", socket_path=daemon.socket)
+            self.assertEqual((result.returncode, json.loads(result.stdout)), (1, failed))
+            result = run("relay", "test", "a/../b", socket_path=daemon.socket)
+            self.assertEqual(result.returncode, 1)
+            self.assertEqual(daemon.seen[-1], "POST /v1/relays/a%2F..%2Fb/test")
+        passed = {"relay": "primary", "ok": True, "steps": steps[:1]}
+        with FakeDaemon({"POST /v1/relays/primary/test": (200, passed)}) as daemon:
+            self.assertEqual(run("relay", "test", "primary", socket_path=daemon.socket).returncode, 0)
+
     def test_relays(self):
         with FakeDaemon({"/v1/relays": page(RELAYS)}) as daemon:
             self.check(run("relay", "list", socket_path=daemon.socket, columns=80), 0, """\
