@@ -122,6 +122,7 @@ struct App::Parts {
   std::optional<PasswordWatch> passwords;
   std::optional<SignalWatch> terminate;
   std::optional<SignalWatch> interrupt;
+  std::optional<SignalWatch> hang_up;
   std::optional<Timer> drain_limit;
 
   bool draining = false;
@@ -261,6 +262,10 @@ tl::expected<void, StartFailure> App::start() {
   }
   p.terminate.emplace(&p.loop.loop, SIGTERM, [&p] { p.drain(); });
   p.interrupt.emplace(&p.loop.loop, SIGINT, [&p] { p.drain(); });
+  p.hang_up.emplace(&p.loop.loop, SIGHUP, [&p] {
+    p.log.write(core::LogLevel::warning,
+                "event=reload_refused reason=\"this version reads its configuration at start only\"");
+  });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
   p.agent->start();
   p.passwords->start();

@@ -289,6 +289,14 @@ class Stop(SystemTest):
         daemon.start()
         daemon.code_for("a@example.org")
 
+    def test_sighup_does_not_end_it(self):
+        daemon = self.new_daemon()
+        daemon.start()
+        daemon.signal(signal.SIGHUP)
+        wait_for(lambda: "event=reload_refused" in daemon.log(), daemon.log_tail)
+        self.assertTrue(daemon.is_ready())
+        self.assertEqual(daemon.stop(), 0, daemon.log_tail())
+
     def test_no_process_is_left(self):
         daemon = self.new_daemon()
         daemon.start()
