@@ -62,7 +62,7 @@ void Router::route(HttpRequest request, Responder responder) const {
         problem(Problem::cross_site, "the request comes from another site's page", request.request_id));
     return;
   }
-  const std::vector<std::string> path = split(request.path);
+  const std::vector<std::string>& path = request.segments;
   std::string allowed;
   for (const Route& route : routes_) {
     auto captured = match(route.segments, path);

@@ -9,6 +9,7 @@ HttpRequest& HttpRequest::operator=(HttpRequest&& other) noexcept {
   wipe();
   method = std::move(other.method);
   path = std::move(other.path);
+  segments = std::move(other.segments);
   raw_query = std::move(other.raw_query);
   query = std::move(other.query);
   headers = std::move(other.headers);

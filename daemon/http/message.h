@@ -27,8 +27,11 @@ struct HttpRequest {
   HttpRequest& operator=(const HttpRequest&) = delete;
   ~HttpRequest();
 
-  std::string method;     // GET, POST, PUT or DELETE
-  std::string path;       // percent-decoded; begins with "/"
+  std::string method;  // GET, POST, PUT or DELETE
+  std::string path;    // percent-decoded; begins with "/"
+  // The path's parts between slashes, each decoded by itself: in "/a%2Fb" there is one (RFC 3986
+  // section 2.2).
+  std::vector<std::string> segments;
   std::string raw_query;  // as sent, without the "?"
   // Percent-decoded, in order. A "+" stays a "+": addresses have one more often than a space.
   std::vector<std::pair<std::string, std::string>> query;

@@ -144,6 +144,7 @@ std::optional<ProblemDetail> read_method_and_target(const HeadReader& reader, Re
   auto target = parse_target(reader.target);
   if (!target) return malformed(std::move(target.error().what));
   head.request.path = std::move(target->path);
+  head.request.segments = std::move(target->segments);
   head.request.raw_query = std::move(target->raw_query);
   head.request.query = std::move(target->query);
   return std::nullopt;

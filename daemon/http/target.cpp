@@ -76,6 +76,14 @@ core::Result<Target> parse_target(std::string_view text) {
   auto path = decode(text.substr(0, mark));
   if (!path) return tl::unexpected(std::move(path.error()));
   target.path = std::move(*path);
+  for (std::string_view left = text.substr(1, mark == std::string_view::npos ? mark : mark - 1);;) {
+    const std::size_t slash = left.find('/');
+    auto segment = decode(left.substr(0, slash));
+    if (!segment) return tl::unexpected(std::move(segment.error()));
+    target.segments.push_back(std::move(*segment));
+    if (slash == std::string_view::npos) break;
+    left.remove_prefix(slash + 1);
+  }
   if (mark == std::string_view::npos) return target;
 
   std::string_view rest = text.substr(mark + 1);

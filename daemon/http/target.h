@@ -12,7 +12,8 @@
 namespace mailotp::daemon {
 
 struct Target {
-  std::string path;  // percent-decoded
+  std::string path;                   // percent-decoded
+  std::vector<std::string> segments;  // of the path as it was sent, each percent-decoded
   std::string raw_query;
   std::vector<std::pair<std::string, std::string>> query;  // percent-decoded; "+" is no space
 };

@@ -28,6 +28,7 @@ TEST_CASE("targets are decoded") {
   const auto full = parse_target("/a%2Fb%c3%a4%F0%9F%98%80/?x=1=2&y&=z&%26=%3d&t=a+b?");
   REQUIRE(full.has_value());
   CHECK(full->path == "/a/b\xc3\xa4\xf0\x9f\x98\x80/");
+  CHECK(full->segments == std::vector<std::string>{"a/b\xc3\xa4\xf0\x9f\x98\x80", ""});
   CHECK(full->raw_query == "x=1=2&y&=z&%26=%3d&t=a+b?");
   const std::vector<std::pair<std::string, std::string>> query{
       {"x", "1=2"}, {"y", ""}, {"", "z"}, {"&", "="}, {"t", "a+b?"}};

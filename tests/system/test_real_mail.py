@@ -100,7 +100,7 @@ class RealMail(SystemTest):
         challenge = self.start_and_create(daemon, "wrongname@example.test")
         deferred = self.wait_for_state(daemon, challenge, "deferred")["message"]
         self.assertIsNone(deferred["reply"]["code"], "nothing was said to the relay that it could answer")
-        self.wait_for_relay(daemon, "down")
+        self.wait_for_relay(daemon, "down", "tls:")
         self.assertEqual(self.servers.dovecot.mails("wrongname"), [])
         self.assertEqual(daemon.stop(), 0, daemon.log_tail())
 
@@ -110,14 +110,17 @@ class RealMail(SystemTest):
         daemon.wait_listening()
         return self.create(daemon, recipient)
 
-    def wait_for_relay(self, daemon, state):
-        wait_for(lambda: daemon.api("GET", "/readyz").json["relays"]["primary"] == state,
-                 lambda: f"the relay is {state}; {daemon.log_tail()}")
+    def wait_for_relay(self, daemon, state, stage=""):
+        """Until the relay is up, or down because of `stage`: before the agent runs it is down for another reason."""
+        def reached():
+            (relay,) = daemon.admin("GET", "/v1/relays").json["items"]
+            return relay["state"] == state and (relay["last_error"] or "").startswith(stage)
+        wait_for(reached, lambda: f"the relay is {state} {stage}; {daemon.log_tail()}")
 
     def test_corrected_password_lets_the_mails_leave(self):
         daemon = self.daemon_for(password="not-the-password")
         challenge = self.start_and_create(daemon, "password@example.test")
-        self.wait_for_relay(daemon, "down")
+        self.wait_for_relay(daemon, "down", "auth:")
         ready = daemon.api("GET", "/readyz")
         self.assertEqual((ready.status, ready.json["ready"]), (503, False))
         self.assertIsNone(self.wait_for_state(daemon, challenge, "deferred")["message"]["verdict"])
