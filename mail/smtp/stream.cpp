@@ -89,7 +89,11 @@ void Stream::read_now() {
     const auto count = receive();
     if (!count) return end(count.error().what);
     if (*count == 0) break;
+    const bool drained = tls_state_ != Tls::established && *count < in_.size();
     listener_->on_bytes({in_.data(), *count});
+    // A short read took all that the kernel had; asking again would cost a call to learn that. What comes
+    // meanwhile wakes the loop (the poll is level-triggered).
+    if (drained) break;
   }
   if (!closed()) update_watch();
 }
