@@ -31,9 +31,10 @@ void Health::agent_is(core::RelayCondition condition, core::WallTime now) {
   derive();
 }
 
-void Health::relay_is(const core::RelayFact& fact, core::WallTime now) {
+Health::News Health::relay_is(const core::RelayFact& fact, core::WallTime now) {
   const auto relay = std::ranges::find(view_.relays, fact.relay, &ReadyView::Relay::name);
-  if (relay == view_.relays.end()) return;
+  if (relay == view_.relays.end()) return News::no;
+  const std::string before = relay->state + relay->last_error;
   relay->state = fact.condition == core::RelayCondition::up ? "up" : "down";
   relay->connections = fact.connections;
   if (fact.condition == core::RelayCondition::down) {
@@ -41,6 +42,7 @@ void Health::relay_is(const core::RelayFact& fact, core::WallTime now) {
     relay->last_error_at = now;
   }
   derive();
+  return relay->state + relay->last_error == before ? News::no : News::yes;
 }
 
 void Health::derive() {

@@ -57,7 +57,7 @@ void Delivery::on_fact(core::Fact fact) {
           [&](core::JobNotSent& ended) { settle(std::move(ended)); },
           [&](core::JobUncertain& ended) { settle(std::move(ended)); },
           [&](const core::RelayFact& relay) {
-            health_.relay_is(relay, wall_now());
+            if (health_.relay_is(relay, wall_now()) == Health::News::no) return;
             if (relay.condition == core::RelayCondition::down) {
               log_.write(core::LogLevel::warning,
                          fmt::format("event=relay_down relay={} stage={} reason=\"{}\"", relay.relay,
@@ -66,8 +66,8 @@ void Delivery::on_fact(core::Fact fact) {
               log_.write(core::LogLevel::info, fmt::format("event=relay_up relay={}", relay.relay));
             }
           },
-          [](const core::AgentReady&) {},
-          [&](const core::AgentLog& line) { log_.write(core::LogLevel::info, line.line); },
+          [](const core::AgentReady&) {},  // on_ready(); log lines are the supervisor's too
+          [](const core::AgentLog&) {},
           [&](const core::TestStep& step) { tests_->on_step(step); },
           [&](const core::TestDone& done) { tests_->on_done(done); },
       },
