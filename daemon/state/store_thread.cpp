@@ -166,7 +166,11 @@ void StoreThread::deliver() {
     for (const core::Outcome& outcome : delivery.committed.outcomes) {
       if (!outcome) health = tl::unexpected(outcome.error());
     }
-    if (health.has_value() != health_.has_value()) {
+    // Another kind of failure is news too: a full disk may be followed by a broken one.
+    const bool same = health.has_value()
+                          ? health_.has_value()
+                          : !health_.has_value() && health_.error().code == health.error().code;
+    if (!same) {
       health_ = health;
       observer_.on_store_health(health_);
     }

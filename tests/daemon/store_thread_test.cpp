@@ -44,7 +44,8 @@ struct ModelStore final : core::Store {
     if (fails) --failures;
     for (core::Command& command : batch) {
       if (fails) {
-        committed.outcomes.emplace_back(core::fail(core::Errc::io, "planned"));
+        committed.outcomes.emplace_back(
+            core::fail(failures == 0 ? core::Errc::io : core::Errc::no_space, "planned"));
         continue;
       }
       if (std::holds_alternative<core::SettleFact>(command)) ++settled;
@@ -96,6 +97,7 @@ struct Fixture : daemon::StoreThread::Observer {
   int jobs = 0;
   int health_changes = 0;
   bool healthy = true;
+  std::vector<core::Errc> seen;
   daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest), *this,
                              log};
 
@@ -104,6 +106,7 @@ struct Fixture : daemon::StoreThread::Observer {
   void on_store_health(const core::Result<>& health) override {
     ++health_changes;
     healthy = health.has_value();
+    if (!health) seen.push_back(health.error().code);
   }
   void stop() {
     bool stopped = false;
@@ -170,6 +173,16 @@ TEST_CASE("a fact that the store could not write is written when it can") {
   f.thread.settle(fact(), 0);
   f.loop.until([&] { return f.settled == 1 && f.healthy; });
   CHECK(f.health_changes == 2);
+  f.stop();
+}
+
+TEST_CASE("a broken disk after a full one is told") {
+  Fixture f;
+  f.failures = 2;  // the model's last planned failure is of I/O, those before it of space
+  f.thread.start({});
+  f.thread.settle(fact(), 0);
+  f.loop.until([&] { return f.settled == 1 && f.healthy; });
+  CHECK(f.seen == std::vector<core::Errc>{core::Errc::no_space, core::Errc::io});
   f.stop();
 }
 
