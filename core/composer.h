@@ -8,6 +8,7 @@
 
 #include "core/address.h"
 #include "core/id.h"
+#include "core/outbox.h"
 #include "core/result.h"
 #include "core/secret.h"
 #include "core/time.h"
@@ -34,6 +35,7 @@ struct ComposedMail {
   std::string message_id;        // with angle brackets
   std::string template_version;  // hash of the sources that made it: 16 hex digits
   std::string locale;            // the one that was used
+  OnUncertain on_uncertain = OnUncertain::resend;  // what its template says
 };
 
 enum class ComposeFault { template_unknown, template_failed };

@@ -13,6 +13,7 @@
 #include "core/code.h"
 #include "core/delivery.h"
 #include "core/outbox.h"
+#include "core/rate.h"
 #include "core/time.h"
 
 namespace mailotp::core {
@@ -23,13 +24,6 @@ enum class Verp : std::uint8_t { recipient, message, off };
 enum class ResendMode : std::uint8_t { same, fresh };  // "same" | "new"
 enum class ForeignMail : std::uint8_t { leave, move };
 enum class VerdictWeight : std::uint8_t { hard, soft, alarm, none };
-
-// "3/15m": at most `max` in any `period`.
-struct Rate {
-  std::int64_t max = 0;
-  Seconds period{0};
-  bool operator==(const Rate&) const = default;
-};
 
 struct DaemonConfig {
   Mode mode = Mode::production;

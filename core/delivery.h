@@ -95,12 +95,22 @@ struct JobUncertain {  // the dot may have reached the relay; no final reply cam
 
 // ---- Facts about a relay.
 enum class RelayCondition : std::uint8_t { up = 0, down = 1 };
+// What kind of trouble a relay is in. Asking again soon helps with the ordinary kind only.
+enum class RelayTrouble : std::uint8_t {
+  ordinary = 0,
+  auth_refused = 1,  // 5yz to AUTH, or no mechanism that both know
+  certificate = 2,   // its TLS certificate is not acceptable
+};
+// One session that was opened (up), or one that could not be opened or was ended by the relay (down) while no
+// other connection to it works. Each failure is reported, even when it looks like the last one: the breaker
+// counts them.
 struct RelayFact {
   std::string relay;
   RelayCondition condition = RelayCondition::down;
-  Stage stage = Stage::connect;  // when down: where it failed
-  std::string reason;            // when down: what was seen, printable, at most 500 bytes
-  int connections = 0;           // open now
+  Stage stage = Stage::connect;                   // when down: where it failed
+  std::string reason;                             // when down: what was seen, printable, at most 500 bytes
+  int connections = 0;                            // open now
+  RelayTrouble trouble = RelayTrouble::ordinary;  // when down
 };
 
 // ---- Facts about the agent.
@@ -123,6 +133,7 @@ struct TestStep {
 struct TestDone {
   std::uint32_t test = 0;
   bool ok = false;
+  RelayTrouble trouble = RelayTrouble::ordinary;  // when not ok
 };
 
 using Fact = std::variant<JobDotNext, JobRelayed, JobRefused, JobNotSent, JobUncertain, RelayFact, AgentReady,

@@ -53,7 +53,15 @@ MessageStep expire(MessageRow row, WallTime now) {
   return end_unsent(std::move(row), MessageState::expired);
 }
 
-MessageStep defer(MessageRow row, Millis pause, WallTime now) {
+// It comes back unsent, and what happened meanwhile forbids another attempt.
+MessageStep end_as_asked(MessageRow row, WallTime now) {
+  const MessageState to = *std::exchange(row.ends_as, std::nullopt);
+  return to == MessageState::expired ? expire(std::move(row), now) : end_unsent(std::move(row), to);
+}
+
+// It waits, and then every relay may be asked again.
+MessageStep defer(MessageRow row, Millis pause, WaitsFor waits_for, WallTime now) {
+  if (row.ends_as) return end_as_asked(std::move(row), now);
   const WallTime next = now + pause;
   if (next > row.not_after - k_last_attempt_margin) {
     // The schedule overshoots. One more try at the last useful moment is worth more than giving up early.
@@ -64,13 +72,24 @@ MessageStep defer(MessageRow row, Millis pause, WallTime now) {
     row.due_at = next;
   }
   row.state = MessageState::deferred;
-  row.orphaned = 0;
+  row.waits_for = waits_for;
+  row.tried.clear();
   return shown(std::move(row));
+}
+
+// Another attempt at once.
+MessageStep try_again_now(MessageRow row, WallTime now) {
+  if (row.ends_as) return end_as_asked(std::move(row), now);
+  if (now >= row.not_after - k_last_attempt_margin) return expire(std::move(row), now);
+  MessageStep out = queue(std::move(row));
+  ++out.row.revision;
+  return out;
 }
 
 MessageStep hold(MessageRow row) {
   row.state = MessageState::held;
   row.due_at = row.not_after;
+  row.tried.clear();
   return shown(std::move(row));
 }
 
@@ -78,8 +97,13 @@ MessageStep hold(MessageRow row) {
 MessageStep uncertain_until(MessageRow row, WallTime repeat_at, WallTime now) {
   const WallTime last = row.not_after - k_last_attempt_margin;
   row.state = MessageState::uncertain;
+  row.tried.clear();
   row.due_at = now < last ? std::min(repeat_at, last) : row.not_after;
   return shown(std::move(row));
+}
+
+bool holds_uncertain(const MessageRow& row, const DeliveryPolicy& policy) {
+  return policy.uncertain == OnUncertain::hold || row.on_uncertain == OnUncertain::hold;
 }
 
 // The dot may have reached the relay. One repeat of the same bytes with the same Message-ID; after a second
@@ -87,9 +111,11 @@ MessageStep uncertain_until(MessageRow row, WallTime repeat_at, WallTime now) {
 MessageStep become_uncertain(MessageRow row, const DeliveryPolicy& policy, WallTime now) {
   ++row.uncertain;
   ++row.attempts;
-  row.orphaned = 0;
-  if (now >= row.not_after) return rest_uncertain(std::move(row));
-  if (policy.uncertain == OnUncertain::hold) return hold(std::move(row));
+  if (row.ends_as || now >= row.not_after) {
+    row.ends_as.reset();
+    return rest_uncertain(std::move(row));
+  }
+  if (holds_uncertain(row, policy)) return hold(std::move(row));
   if (row.uncertain > 1) {
     row.state = MessageState::uncertain;
     row.due_at = row.not_after;
@@ -103,6 +129,7 @@ struct Machine {
   const DeliveryPolicy& policy;
   WallTime now;
   RandomSource& jitter;
+  OtherRelay other;
 
   [[nodiscard]] bool in_force(const AttemptKey& key) const {
     return row.state == MessageState::sending && key.attempt == row.attempt;
@@ -120,21 +147,23 @@ struct Machine {
   }
 
   // What is in the agent's hands cannot be called back for certain; but it gets no further attempt.
-  [[nodiscard]] MessageStep no_further_attempt() const {
-    if (row.not_after <= now) return unchanged(row, MessageRefusal::none);
+  [[nodiscard]] MessageStep no_further_attempt(MessageState ends_as) const {
+    if (row.ends_as) return unchanged(row, MessageRefusal::none);
     MessageRow next = row;
-    next.not_after = now;
+    next.ends_as = ends_as;
     return {next, true, MessageRefusal::none, false};
   }
 
   MessageStep operator()(const Claim& claim) const {
     if (row.state != MessageState::queued) return not_here();
-    if (now >= row.not_after) return expire(row, now);
+    const Millis margin = row.attempt == 0 ? Millis{0} : k_last_attempt_margin;
+    if (now >= row.not_after - margin) return expire(row, now);
     MessageRow next = row;
     next.state = MessageState::sending;
     ++next.attempt;
     next.due_at = now;
     next.relay = claim.relay;
+    next.waits_for = WaitsFor::its_time;
     return {next, true, MessageRefusal::none, false};
   }
 
@@ -144,32 +173,41 @@ struct Machine {
 
   MessageStep operator()(const JobRelayed& fact) const {
     if (!in_force(fact.key)) return stale();
-    MessageRow next = row;
+    MessageRow next = answered();
     ++next.attempts;
     next.reply = fact.reply;
     next.verdict.reset();
+    next.refused_by.clear();
+    next.ends_as.reset();
     return ended(next, MessageState::relayed);
   }
 
   MessageStep operator()(const JobRefused& fact) const {
     if (!in_force(fact.key)) return stale();
-    MessageRow next = row;
+    MessageRow next = answered();
     next.reply = fact.reply;
     // The dot was sent, and this is neither a yes nor a no to it: the relay may have the mail.
     if (fact.stage == Stage::dot && !is_refusal(fact.reply)) return become_uncertain(next, policy, now);
     switch (meaning_of(fact.stage, fact.reply)) {
       case ReplyMeaning::session:
-        return defer(next, session_pause(), now);
+        return relay_failed(next);
       case ReplyMeaning::retry:
         ++next.attempts;
-        return defer(next, message_pause(next.attempts), now);
+        return defer(next, message_pause(next.attempts), WaitsFor::its_time, now);
       case ReplyMeaning::greylist: {
         ++next.attempts;
         const Millis pause = greylist_pause(policy, next.attempts, fact.reply);
         if (now + pause > row.not_after - k_last_attempt_margin)
           next.verdict = greylisted_verdict(fact.reply, now);
-        return defer(next, pause, now);
+        return defer(next, pause, WaitsFor::greylist, now);
       }
+      case ReplyMeaning::next_relay:
+        ++next.attempts;
+        next.verdict = refusal_verdict(fact.stage, fact.reply, now);
+        if (other == OtherRelay::none || !row.refused_by.empty() || row.ends_as)
+          return ended(next, MessageState::failed);
+        next.refused_by = row.relay;
+        return try_again_now(next, now);
       case ReplyMeaning::fail:
         ++next.attempts;
         next.verdict = refusal_verdict(fact.stage, fact.reply, now);
@@ -180,28 +218,37 @@ struct Machine {
 
   MessageStep operator()(const JobNotSent& fact) const {
     if (!in_force(fact.key)) return stale();
-    MessageRow next = row;
+    MessageRow next = answered();
     next.reply =
         fact.reply ? *fact.reply : Reply{0, "", std::string(to_string(fact.stage)) + ": " + fact.reason};
-    const bool session = is_session_stage(fact.stage) ||
-                         (fact.reply && meaning_of(fact.stage, *fact.reply) == ReplyMeaning::session);
-    if (!session) ++next.attempts;
-    return defer(next, session ? session_pause() : message_pause(next.attempts), now);
+    // Our own trouble (descriptors, memory): neither the relay nor the message is to blame.
+    if (fact.stage == Stage::local) return defer(next, session_pause(), WaitsFor::its_time, now);
+    if (is_session_stage(fact.stage) ||
+        (fact.reply && meaning_of(fact.stage, *fact.reply) == ReplyMeaning::session))
+      return relay_failed(next);
+    // The connection was lost in the middle of this message. Once that is bad luck; if it is the message that
+    // brings it about, the schedule paces it.
+    if (++next.attempts == 1) return try_again_now(next, now);
+    return defer(next, message_pause(next.attempts - 1), WaitsFor::its_time, now);
   }
 
   MessageStep operator()(const JobUncertain& fact) const {
     if (!in_force(fact.key)) return stale();
-    MessageRow next = row;
+    MessageRow next = answered();
     next.reply = Reply{0, "", "uncertain: " + fact.reason};
     return become_uncertain(next, policy, now);
   }
 
+  // The first time at once. One that is in the agent's hands at every death may be what kills it.
   MessageStep operator()(const AgentLost& lost) const {
     if (row.state != MessageState::sending) return not_here();
     MessageRow next = row;
     next.reply = Reply{0, "", "the sending process ended"};
+    ++next.orphaned;
     if (lost.dot_possible) return become_uncertain(next, policy, now);
-    return defer(next, session_pause(), now);
+    if (next.orphaned >= k_poison_deaths && !next.ends_as) return hold(next);
+    if (next.orphaned == 1) return try_again_now(next, now);
+    return defer(next, session_pause(), WaitsFor::its_time, now);
   }
 
   // After a crash of the daemon nothing is known of what the agent did: at once again, unless it comes back
@@ -212,9 +259,24 @@ struct Machine {
     ++next.orphaned;
     ++next.uncertain;
     next.reply = Reply{0, "", "the daemon ended while it was being sent"};
-    if (now >= next.not_after) return rest_uncertain(next);
-    if (next.orphaned >= k_poison_starts || policy.uncertain == OnUncertain::hold) return hold(next);
+    if (next.ends_as || now >= next.not_after) {
+      next.ends_as.reset();
+      return rest_uncertain(next);
+    }
+    if (next.orphaned >= k_poison_deaths || holds_uncertain(next, policy)) return hold(next);
     return uncertain_until(next, now, now);
+  }
+
+  MessageStep operator()(const NoRelay&) const {
+    if (row.state != MessageState::queued) return not_here();
+    MessageRow next = row;
+    if (!next.refused_by.empty()) return ended(next, MessageState::failed);
+    return defer(next, session_pause(), WaitsFor::relay, now);
+  }
+
+  MessageStep operator()(const RelayBack&) const {
+    if (row.state != MessageState::deferred || row.waits_for != WaitsFor::relay) return not_here();
+    return now >= row.not_after ? expire(row, now) : queue(row);
   }
 
   MessageStep operator()(const Due&) const {
@@ -247,13 +309,14 @@ struct Machine {
 
   MessageStep operator()(const Supersede&) const {
     if (waiting()) return end_unsent(row, MessageState::superseded);
-    if (row.state == MessageState::sending) return no_further_attempt();
+    if (row.state == MessageState::sending) return no_further_attempt(MessageState::superseded);
     return not_here();
   }
 
   MessageStep operator()(const EndWithChallenge& end) const {
     if (waiting()) return end.expired ? expire(row, now) : end_unsent(row, MessageState::canceled);
-    if (row.state == MessageState::sending) return no_further_attempt();
+    if (row.state == MessageState::sending)
+      return no_further_attempt(end.expired ? MessageState::expired : MessageState::canceled);
     return not_here();
   }
 
@@ -296,6 +359,22 @@ struct Machine {
   }
 
  private:
+  // Some process lived long enough to tell what became of it.
+  [[nodiscard]] MessageRow answered() const {
+    MessageRow next = row;
+    next.orphaned = 0;
+    return next;
+  }
+  // A session's fault says nothing about the message: the next relay at once. Where a refusal had already
+  // used up its other chance, that refusal stands.
+  [[nodiscard]] MessageStep relay_failed(MessageRow next) const {
+    if (other == OtherRelay::usable) {
+      next.tried.push_back(row.relay);
+      return try_again_now(std::move(next), now);
+    }
+    if (!next.refused_by.empty()) return ended(std::move(next), MessageState::failed);
+    return defer(std::move(next), session_pause(), WaitsFor::relay, now);
+  }
   // After a refusal of the message only charged tries lengthen the pause. After a fault of the session every
   // claim does: in an outage the whole queue would otherwise be claimed each second, and so would a message
   // that kills its agent.
@@ -304,9 +383,9 @@ struct Machine {
   }
   [[nodiscard]] Millis session_pause() const { return retry_pause(policy, row.kind, row.attempt, jitter); }
   [[nodiscard]] MessageStep released() const {
-    MessageRow next = row;
-    next.orphaned = 0;
-    MessageStep out = queue(next);
+    MessageRow next = answered();
+    next.tried.clear();
+    MessageStep out = queue(std::move(next));
     ++out.row.revision;
     return out;
   }
@@ -315,8 +394,8 @@ struct Machine {
 }  // namespace
 
 MessageStep step(const MessageRow& row, const MessageEvent& event, const DeliveryPolicy& policy, WallTime now,
-                 RandomSource& jitter) {
-  return std::visit(Machine{row, policy, now, jitter}, event);
+                 RandomSource& jitter, OtherRelay other) {
+  return std::visit(Machine{row, policy, now, jitter, other}, event);
 }
 
 }  // namespace mailotp::core

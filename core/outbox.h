@@ -50,6 +50,7 @@ inline constexpr int k_message_states = 13;
 }
 
 enum class MessageKind : std::uint8_t { otp = 0, templated = 1 };
+enum class OnUncertain : std::uint8_t { resend = 0, hold = 1 };  // stored: never renumber
 
 // What a page may tell its user. Source: an SMTP reply, a bounce, or our own policy.
 enum class VerdictKind : std::uint8_t { undeliverable = 0, delayed = 1, refused = 2, unsent = 3 };
@@ -70,6 +71,16 @@ struct Verdict {
 // due_at of a message for which nothing more is planned.
 inline constexpr WallTime k_never{Millis{INT64_MAX / 2}};
 
+// What a message that is not tried now waits for. The numbers are stored: never renumber.
+enum class WaitsFor : std::uint8_t {
+  its_time = 0,  // due_at
+  greylist = 1,  // due_at, and then the same relay
+  relay = 2,     // no relay could be reached: due_at, or the moment when one is back
+};
+
+// Whether a usable relay is left for a message besides the one that has it (core/relay_choice.h).
+enum class OtherRelay : std::uint8_t { none, usable };
+
 // What the machine decides on; the store keeps more beside it.
 struct MessageRow {
   MessageState state = MessageState::queued;
@@ -77,13 +88,19 @@ struct MessageRow {
   std::uint32_t attempt = 0;    // fencing token: claims so far
   std::uint32_t attempts = 0;   // charged tries, shown to people; faults of a relay's session are not charged
   std::uint32_t uncertain = 0;  // times it became uncertain, each a possible duplicate; never reset
-  std::uint32_t orphaned = 0;   // starts of the daemon in a row that found it in `sending`
+  std::uint32_t orphaned = 0;   // deaths of the daemon or the agent in a row while it was being sent
   WallTime not_after;           // no attempt after this
   WallTime due_at;  // queued: not_after (the order of claims); deferred, uncertain: the next attempt;
                     // sending: claimed at
   std::uint64_t revision = 0;  // +1 with every visible change
   std::string relay;           // of the last or current attempt
-  std::optional<Reply> reply;  // the last one
+  WaitsFor waits_for = WaitsFor::its_time;
+  std::vector<std::string> tried;  // relays that could not be reached since it was queued or due
+  std::string refused_by;          // the relay whose refusal gave it its one other relay; `verdict` is what
+                                   // that refusal says, and counts if the other relay cannot be used
+  std::optional<MessageState> ends_as;  // while sending: if it comes back unsent (superseded, canceled)
+  OnUncertain on_uncertain = OnUncertain::resend;  // hold: its template says so
+  std::optional<Reply> reply;                      // the last one
   std::optional<Verdict> verdict;
   bool operator==(const MessageRow&) const = default;
 };
@@ -100,9 +117,11 @@ struct Claim {
 };  // handed to the agent
 struct AgentLost {
   bool dot_possible;
-};                   // the agent died; its last fact says whether the dot may have left
-struct Orphaned {};  // found in `sending` when the daemon started
-struct Due {};       // due_at is reached
+};                    // the agent died; its last fact says whether the dot may have left
+struct Orphaned {};   // found in `sending` when the daemon started
+struct Due {};        // due_at is reached
+struct NoRelay {};    // every usable relay has been tried in this round, or has refused it
+struct RelayBack {};  // a relay can be reached again
 struct Supersede {};
 struct EndWithChallenge {
   bool expired;
@@ -120,8 +139,8 @@ struct DelayDsn {
 };
 
 using MessageEvent = std::variant<Claim, JobDotNext, JobRelayed, JobRefused, JobNotSent, JobUncertain,
-                                  AgentLost, Orphaned, Due, Supersede, EndWithChallenge, Hold, Release, Retry,
-                                  Cancel, SuccessDsn, FailureDsn, DelayDsn>;
+                                  AgentLost, Orphaned, Due, NoRelay, RelayBack, Supersede, EndWithChallenge,
+                                  Hold, Release, Retry, Cancel, SuccessDsn, FailureDsn, DelayDsn>;
 
 // Why the machine did not do what the event asks.
 enum class MessageRefusal : std::uint8_t { none = 0, stale, closed, not_now };
@@ -132,8 +151,6 @@ struct MessageStep {
   MessageRefusal refusal = MessageRefusal::none;  // stale: a fact of an attempt that is not in force
   bool erase_content = false;                     // the message has ended: its body goes in this transaction
 };
-
-enum class OnUncertain : std::uint8_t { resend, hold };
 
 // The delivery policy (FAULTS: policy); the decisions are in outbox_policy.cpp, nowhere else.
 struct DeliveryPolicy {
@@ -148,9 +165,10 @@ struct DeliveryPolicy {
 };
 
 // Total: every (state, event) pair has an answer; an event that means nothing leaves the row as it was with a
-// refusal. A row whose not_after has passed is never claimed: Claim and Due make it `expired`. `jitter` is
-// drawn only for a retry.
+// refusal. A row whose not_after has passed is never claimed: Claim and Due make it `expired`; a repeat is
+// not started in the last seconds before it either. `jitter` is drawn only for a retry. `other` counts for
+// facts of an attempt only.
 [[nodiscard]] MessageStep step(const MessageRow& row, const MessageEvent& event, const DeliveryPolicy& policy,
-                               WallTime now, RandomSource& jitter);
+                               WallTime now, RandomSource& jitter, OtherRelay other = OtherRelay::none);
 
 }  // namespace mailotp::core

@@ -62,6 +62,17 @@ constexpr std::array k_status_classes{
     StatusClass{"7.17", VerdictKind::undeliverable, "user-unknown"},
 };
 
+// A 5yz that every relay would give as well. What a relay says of itself, of us (subject 7, a sender that it
+// does not like), of the size or of the content is its own opinion.
+bool is_about_recipient(Stage stage, const Reply& reply) {
+  const std::string_view detail = subject_detail(reply.status);
+  if (detail == "7.13" || detail == "7.17") return true;  // RFC 5248: mailbox disabled, owner changed
+  if (detail == "1.7" || detail == "1.8" || detail == "2.3") return false;  // the sender; the length
+  if (detail.starts_with("1.") || detail.starts_with("2.")) return true;
+  if (detail.starts_with("7.") || detail.starts_with("3.") || detail.starts_with("6.")) return false;
+  return stage == Stage::rcpt && (reply.code == 550 || reply.code == 551 || reply.code == 553);
+}
+
 // The pause after the n-th try; the last one repeats.
 Millis step_of(const std::vector<Millis>& schedule, std::uint32_t tries) {
   CHECK(!schedule.empty());
@@ -71,18 +82,16 @@ Millis step_of(const std::vector<Millis>& schedule, std::uint32_t tries) {
 }  // namespace
 
 ReplyMeaning meaning_of(Stage stage, const Reply& reply) {
-  // 421 closes the connection, 530 and 535 are about our authentication: none of them judges this message.
-  if (is_session_stage(stage) || !is_refusal(reply) || reply.code == 421 || reply.code == 530 ||
-      reply.code == 535)
-    return ReplyMeaning::session;
+  // 421 closes the connection, whatever it answers (RFC 5321 section 3.8).
+  if (is_session_stage(stage) || !is_refusal(reply) || reply.code == 421) return ReplyMeaning::session;
   if (reply.code < 500) return is_greylisting(reply) ? ReplyMeaning::greylist : ReplyMeaning::retry;
   // "Too many recipients" once upon a time (RFC 5321 section 4.5.3.1.10), unless it says that the mailbox is
   // full.
   if (stage == Stage::rcpt && reply.code == 552 && subject_detail(reply.status) != "2.2")
     return ReplyMeaning::retry;
   // The recipient was accepted, so a refusal of DATA itself is a muddle of that session.
-  if (stage == Stage::data) return ReplyMeaning::session;
-  return ReplyMeaning::fail;
+  if (stage == Stage::data) return ReplyMeaning::retry;
+  return is_about_recipient(stage, reply) ? ReplyMeaning::fail : ReplyMeaning::next_relay;
 }
 
 Millis retry_pause(const DeliveryPolicy& policy, MessageKind kind, std::uint32_t tries,

@@ -10,14 +10,16 @@ namespace mailotp::core {
 
 inline constexpr Millis k_uncertain_pause{2000};      // before the one repeat of an uncertain message
 inline constexpr Millis k_last_attempt_margin{5000};  // no retry is planned later than not_after less this
-inline constexpr std::uint32_t k_poison_starts = 3;   // found in `sending` at so many starts in a row: held
+// In hand at so many deaths of the daemon or the agent in a row: held.
+inline constexpr std::uint32_t k_poison_deaths = 3;
 
 // What a final reply about the message asks for.
 enum class ReplyMeaning : std::uint8_t {
-  retry,     // transient: the retry schedule
-  greylist,  // transient, and the same relay must come again after a pause of its own
-  session,   // says nothing about the message: the relay's or the connection's trouble
-  fail,      // permanent for this message
+  retry,       // transient: the retry schedule
+  greylist,    // transient, and the same relay must come again after a pause of its own
+  session,     // says nothing about the message: the relay's or the connection's trouble
+  next_relay,  // this relay will not; another one may, once
+  fail,        // permanent for this message: about its recipient
 };
 // 4yz and 5yz refuse (RFC 5321 section 4.2.1); anything else is a muddle of that session.
 [[nodiscard]] constexpr bool is_refusal(const Reply& reply) {

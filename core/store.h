@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -23,6 +24,7 @@
 #include "core/delivery.h"
 #include "core/id.h"
 #include "core/outbox.h"
+#include "core/relay_choice.h"
 #include "core/result.h"
 #include "core/secret.h"
 #include "core/time.h"
@@ -100,7 +102,8 @@ enum class RefusalKind : std::uint8_t {
   template_unknown,  // detail, field
   template_failed,   // detail, field
   rate_limited,
-  overloaded,  // too many open messages
+  overloaded,            // too many open messages, or too little free disk
+  idempotency_mismatch,  // the key was used with another request
 };
 struct Limit {
   std::string name;
@@ -116,7 +119,58 @@ struct Refusal {
   std::optional<Limit> limit;  // on every 429
 };
 
+// ---- Outcomes, one a command
+
+enum class Disposition : std::uint8_t { created, resent, sent, canceled };
+struct ChallengeAnswer {
+  Disposition disposition = Disposition::created;
+  ChallengeView challenge;
+};
+struct MessageAnswer {
+  MessageView message;
+};
+enum class CheckResult : std::uint8_t {
+  valid,
+  invalid,
+  exhausted,
+  expired,
+  already_used,
+  canceled,
+  binding_mismatch
+};
+[[nodiscard]] std::string_view to_string(CheckResult result);
+struct CheckAnswer {
+  CheckResult result = CheckResult::invalid;
+  int attempts_left = 0;
+  std::optional<ChallengeState> state;  // absent: the short form found no challenge
+  std::string metadata;
+};
+// What an app was told, as it was told: kept for a repeat of its request.
+struct KeptAnswer {
+  int status = 0;
+  std::string location;
+  Secret body;
+};
+// What a Purge removed.
+struct Purged {
+  std::int64_t rows = 0;
+};
+struct Done {};
+
+// An Error is the store's (io, no_space, busy, corrupt): the command has not happened.
+using Answer = std::variant<Done, ChallengeAnswer, MessageAnswer, CheckAnswer, KeptAnswer, Purged, Refusal>;
+using Outcome = Result<Answer>;
+
 // ---- Commands
+
+// An Idempotency-Key: a command that succeeds leaves its answer under it, in the same commit, for a day; a
+// repeat gets that answer (as KeptAnswer) and does nothing. A refusal or an error leaves nothing.
+struct Once {
+  std::string key;  // as the app gave it, 1 to 255 bytes; counts for its app alone
+  Secret request;   // method, target and body: another request under the key is Refusal idempotency_mismatch
+  std::function<KeptAnswer(const Answer&)>
+      keep;  // pure; called inside the transaction, on the store's thread
+};
 
 struct ChallengeTerms {
   Seconds ttl{600};
@@ -155,6 +209,21 @@ struct CreateChallenge {
   // `message`.
   enum class Reuse : std::uint8_t { never, open_one } reuse = Reuse::never;
   Actor actor;
+  std::optional<Once> once = {};
+};
+
+// A templated mail that is no code.
+struct CreateMessage {
+  WallTime at;
+  Id id;
+  std::string app;
+  Address recipient;
+  std::string template_name;
+  WallTime not_after;
+  std::string metadata;  // JSON text or empty
+  ComposedMail mail;
+  Actor actor;
+  std::optional<Once> once = {};
 };
 
 struct SendChallenge {
@@ -163,6 +232,7 @@ struct SendChallenge {
   Id id;
   Id message;  // id of the message to be made, in the store's transaction, through the Composer
   Actor actor;
+  std::optional<Once> once = {};
 };
 
 struct CheckCode {
@@ -175,6 +245,7 @@ struct CheckCode {
   Secret typed;    // as typed
   Secret binding;  // canonical JSON object text, or empty
   Actor actor;
+  std::optional<Once> once = {};
 };
 
 struct CancelChallenge {
@@ -182,6 +253,7 @@ struct CancelChallenge {
   std::string app;
   Id id;
   Actor actor;
+  std::optional<Once> once = {};
 };
 
 struct SettleFact {  // JobDotNext, JobRelayed, JobRefused, JobNotSent, JobUncertain
@@ -202,37 +274,35 @@ struct Sweep {
   int limit = 200;
 };
 
-using Command =
-    std::variant<CreateChallenge, SendChallenge, CheckCode, CancelChallenge, SettleFact, SettleLost, Sweep>;
-
-// ---- Outcomes, one a command
-
-enum class Disposition : std::uint8_t { created, resent, sent, canceled };
-struct ChallengeAnswer {
-  Disposition disposition = Disposition::created;
-  ChallengeView challenge;
+// Removes what has been over for longer than the retention says, at most `limit` rows of each table: answers
+// Purged, and there may be more.
+struct Purge {
+  WallTime at;
+  int limit = 200;
 };
-enum class CheckResult : std::uint8_t {
-  valid,
-  invalid,
-  exhausted,
-  expired,
-  already_used,
-  canceled,
-  binding_mismatch
-};
-[[nodiscard]] std::string_view to_string(CheckResult result);
-struct CheckAnswer {
-  CheckResult result = CheckResult::invalid;
-  int attempts_left = 0;
-  std::optional<ChallengeState> state;  // absent: the short form found no challenge
-  std::string metadata;
-};
-struct Done {};
 
-// An Error is the store's (io, no_space, busy, corrupt): the command has not happened.
-using Answer = std::variant<Done, ChallengeAnswer, CheckAnswer, Refusal>;
-using Outcome = Result<Answer>;
+// A relay can be reached again: messages that wait for one are due, at most `limit` of them.
+struct WakeForRelay {
+  WallTime at;
+  int limit = 500;
+};
+
+// The operator's word, kept across restarts.
+struct SuspendRelay {
+  WallTime at;
+  std::string relay;
+  bool suspended = true;
+  Actor actor;
+};
+
+// The wall clock was set: every time that is still to come moves with it. `at` is by the clock before.
+struct ShiftClock {
+  WallTime at;
+  Millis by{0};
+};
+
+using Command = std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge,
+                             SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock>;
 
 // Something that a long-poll may wait for has changed.
 struct Change {
@@ -240,18 +310,18 @@ struct Change {
   std::optional<Id> message;
 };
 
-// How many jobs may be handed out in this commit, and to which relay.
+// What may be handed out in this commit.
 struct ClaimBudget {
-  int jobs = 0;
-  std::string relay;
+  std::vector<RelayOffer> relays;
 };
 
 struct Committed {
   std::vector<Outcome> outcomes;  // as many as commands, in their order
   std::vector<Change> changes;
   std::vector<Job> jobs;             // claimed in this transaction, earliest not_after first
-  std::optional<WallTime> next_due;  // when a Sweep will have something to do
-  bool more_queued = false;          // queued messages are left that the budget did not cover
+  std::optional<WallTime> next_due;  // when a Sweep will have something to do, or a relay's rate has room
+  bool more_queued = false;          // queued messages are left
+  bool claim_again = false;          // … and the claims stopped early: more could be handed out at once
   std::optional<Error> error;        // the transaction as a whole, or its claims, failed: there are no jobs
 };
 
@@ -260,6 +330,7 @@ struct Recovered {
   std::uint64_t held = 0;     // … of which held as poison
   std::optional<WallTime> next_due;
   bool more_queued = false;
+  std::vector<std::string> suspended;  // relays
 };
 
 class Store {

@@ -17,6 +17,9 @@ using core::Result;
 
 namespace {
 
+// A challenge keeps its own; its mails have none.
+const std::string k_no_metadata;
+
 Refusal refusal(RefusalKind kind) {
   Refusal out;
   out.kind = kind;
@@ -85,7 +88,8 @@ MessageDraft draft_of(const ChallengeRecord& c, const core::Id& message, const c
                       .mailbox = c.mailbox,
                       .template_name = c.template_name,
                       .not_after = c.row.expires_at - c.row.usable_minimum,
-                      .mail = mail};
+                      .mail = mail,
+                      .metadata = k_no_metadata};
 }
 
 ChallengeRecord record_of(const core::CreateChallenge& command) {

@@ -2,13 +2,17 @@
 
 #include <algorithm>
 
+#include "core/outbox_policy.h"
+#include "store/relay_use.h"
+
 namespace mailotp::store {
 
 using core::Result;
 
 namespace {
 
-constexpr int k_expired_a_claim = 200;
+constexpr int k_rows_a_claim = 512;  // looked at, besides those that are handed out
+constexpr int k_rows_a_look = 16;    // read at once beyond the free places
 
 // Loads everything before anything is changed: an UPDATE would move rows in the index that is being read.
 Result<std::vector<MessageRecord>> all_messages(Rows rows) {
@@ -96,27 +100,142 @@ core::Job job_of(const MessageRecord& m, core::Secret content, const std::string
   return job;
 }
 
-// One queued message: a job, or nothing when its time is over or its body does not open.
-Result<std::optional<core::Job>> claim_one(Transaction& tx, MessageRecord& m, const std::string& relay,
-                                           core::WallTime now) {
-  const Cause cause{now, {}};
-  auto content = tx.content(m);
-  if (!content) {
-    const core::Errc why = content.error().code;
-    if (why != core::Errc::corrupt && why != core::Errc::not_found) return tl::unexpected(content.error());
-    Detail detail;
-    detail.add("reason", "its body cannot be opened");
-    const auto held = tx.step(m, core::Hold{}, cause, detail.take());
-    if (!held) return tl::unexpected(held.error());
-    return std::optional<core::Job>{};
+class Claims {
+ public:
+  Claims(Transaction& tx, std::vector<core::RelayOffer> relays, core::WallTime now)
+      : tx_(tx), relays_(std::move(relays)), cause_{now, {}} {
+    for (const core::RelayOffer& relay : relays_)
+      turn_ = std::max(turn_, relay.last_turn);
   }
-  const auto stepped = tx.step(m, core::Claim{relay}, cause);
-  if (!stepped) return tl::unexpected(stepped.error());
-  if (m.row.state != core::MessageState::sending) return std::optional<core::Job>{};
-  return std::optional(job_of(m, *std::move(content), tx.writer().return_path, now));
-}
+
+  Result<Claimed> run() {
+    if (auto limited = limit(); !limited) return tl::unexpected(limited.error());
+    int left = k_rows_a_claim;
+    while (places() > 0 && left > 0) {
+      const int wanted = std::min(places() + k_rows_a_look, k_rows_a_claim);
+      auto queued = all_messages(tx_.sql(WriterSql::message_claimable).select(due_at_, n_, wanted));
+      if (!queued) return tl::unexpected(queued.error());
+      if (queued->empty()) break;
+      for (MessageRecord& m : *queued) {
+        if (places() == 0 || left <= 0) break;
+        due_at_ = m.row.due_at;
+        n_ = m.n;
+        const auto seen = take(m);
+        if (!seen) return tl::unexpected(seen.error());
+        if (*seen == Seen::handed_out) continue;
+        --left;
+        // Its end may have ended others of the list as well: read anew.
+        if (*seen == Seen::changed) break;
+      }
+    }
+    out_.again = places() > 0 && left <= 0;
+    return std::move(out_);
+  }
+
+ private:
+  enum class Seen { handed_out, changed, passed_over };
+
+  [[nodiscard]] int places() const {
+    int sum = 0;
+    for (const core::RelayOffer& relay : relays_)
+      if (relay.use != core::RelayUse::no) sum += std::max(relay.jobs, 0);
+    return sum;
+  }
+
+  // A relay gets no more than its rate and its quota leave.
+  Result<> limit() {
+    for (core::RelayOffer& relay : relays_) {
+      if (relay.use == core::RelayUse::no || relay.jobs <= 0) continue;
+      const auto room = relay_room(tx_, relay, cause_.at);
+      if (!room) return tl::unexpected(room.error());
+      if (std::cmp_less(room->left, relay.jobs)) relay.jobs = static_cast<int>(room->left);
+      if (relay.jobs > 0) continue;
+      relay.use = core::RelayUse::no;
+      out_.limited_until = std::min(out_.limited_until.value_or(core::k_never), room->until);
+    }
+    return {};
+  }
+
+  Result<bool> may_go(const MessageRecord& m) {
+    // In hand at two deaths in a row: if it is what kills, it must not take others with it, so that the third
+    // one proves it guilty.
+    if (m.row.orphaned + 1 < core::k_poison_deaths) return true;
+    const auto out = tx_.sql(WriterSql::message_suspect_out).select(m.row.orphaned).next();
+    if (!out) return tl::unexpected(out.error());
+    return !*out;
+  }
+
+  Result<Seen> take(MessageRecord& m) {
+    const auto may = may_go(m);
+    if (!may) return tl::unexpected(may.error());
+    if (!*may) return Seen::passed_over;
+    const core::RelayChoice choice = core::choose_relay(m.row, relays_);
+    if (std::holds_alternative<core::RelayWait>(choice)) return Seen::passed_over;
+    if (std::holds_alternative<core::RelayNone>(choice)) {
+      // Its turn comes when the relays that are out of use for now are back.
+      if (!core::any_usable(relays_)) return Seen::passed_over;
+      return changed(tx_.step(m, core::NoRelay{}, cause_));
+    }
+    return hand_out(m, relays_[std::get<std::size_t>(choice)]);
+  }
+
+  Result<Seen> hand_out(MessageRecord& m, core::RelayOffer& relay) {
+    auto content = tx_.content(m);
+    if (!content) {
+      const core::Errc why = content.error().code;
+      if (why != core::Errc::corrupt && why != core::Errc::not_found) return tl::unexpected(content.error());
+      Detail detail;
+      detail.add("reason", "its body cannot be opened");
+      return changed(tx_.step(m, core::Hold{}, cause_, detail.take()));
+    }
+    const auto stepped = tx_.step(m, core::Claim{relay.name}, cause_);
+    if (!stepped) return tl::unexpected(stepped.error());
+    if (m.row.state != core::MessageState::sending) return Seen::changed;
+    if (auto counted = relay_used(tx_, relay, cause_.at); !counted) return tl::unexpected(counted.error());
+    --relay.jobs;
+    relay.last_turn = ++turn_;
+    out_.jobs.push_back(job_of(m, *std::move(content), tx_.writer().return_path, cause_.at));
+    return Seen::handed_out;
+  }
+
+  static Result<Seen> changed(const Result<bool>& stepped) {
+    if (!stepped) return tl::unexpected(stepped.error());
+    return Seen::changed;
+  }
+
+  Transaction& tx_;
+  std::vector<core::RelayOffer> relays_;
+  Cause cause_;
+  std::uint64_t turn_ = 0;
+  core::WallTime due_at_{core::Millis{0}};  // the place of the last row that was looked at
+  std::int64_t n_ = 0;
+  Claimed out_;
+};
 
 }  // namespace
+
+Result<core::Answer> create(Transaction& tx, const core::CreateMessage& command) {
+  if (tx.open_messages() >= tx.writer().max_open_messages) {
+    core::Refusal full;
+    full.kind = core::RefusalKind::overloaded;
+    return full;
+  }
+  const auto recipient = tx.recipient(command.recipient.key());
+  if (!recipient) return tl::unexpected(recipient.error());
+  const MessageDraft draft{.id = command.id,
+                           .challenge = {},
+                           .previous = {},
+                           .recipient = *recipient,
+                           .app = command.app,
+                           .mailbox = command.recipient.mailbox(),
+                           .template_name = command.template_name,
+                           .not_after = command.not_after,
+                           .mail = command.mail,
+                           .metadata = command.metadata};
+  const auto queued = tx.queue(draft, Cause{command.at, command.actor});
+  if (!queued) return tl::unexpected(queued.error());
+  return core::MessageAnswer{view_of(*queued)};
+}
 
 Result<> settle(Transaction& tx, const core::SettleFact& command) {
   return std::visit(Settler{tx, command.at}, command.fact);
@@ -153,26 +272,21 @@ Result<> sweep_messages(Transaction& tx, const Cause& cause, int limit) {
   return {};
 }
 
-Result<std::vector<core::Job>> claim(Transaction& tx, const core::ClaimBudget& budget, core::WallTime now) {
-  std::vector<core::Job> jobs;
-  int unusable = 0;
-  while (std::cmp_less(jobs.size(), budget.jobs) && unusable < k_expired_a_claim) {
-    const int wanted = budget.jobs - static_cast<int>(jobs.size());
-    auto queued = all_messages(tx.sql(WriterSql::message_claimable).select(wanted));
-    if (!queued) return tl::unexpected(queued.error());
-    for (MessageRecord& m : *queued) {
-      auto job = claim_one(tx, m, budget.relay, now);
-      if (!job) return tl::unexpected(job.error());
-      if (!*job) {
-        // Its end may have ended others of the list as well: read anew.
-        ++unusable;
-        break;
-      }
-      jobs.push_back(**std::move(job));
-    }
-    if (queued->empty()) break;
+Result<> wake_for_relay(Transaction& tx, const core::WakeForRelay& command) {
+  const Cause cause{command.at, {}};
+  auto waiting = all_messages(tx.sql(WriterSql::message_for_relay).select(command.limit));
+  if (!waiting) return tl::unexpected(waiting.error());
+  for (const MessageRecord& listed : *waiting) {
+    auto m = again(tx, listed);
+    if (!m) return tl::unexpected(m.error());
+    if (auto stepped = tx.step(*m, core::RelayBack{}, cause); !stepped)
+      return tl::unexpected(stepped.error());
   }
-  return jobs;
+  return {};
+}
+
+Result<Claimed> claim(Transaction& tx, const core::ClaimBudget& budget, core::WallTime now) {
+  return Claims(tx, budget.relays, now).run();
 }
 
 Result<core::Recovered> settle_orphans(Transaction& tx, core::WallTime now) {

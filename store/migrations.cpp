@@ -129,7 +129,48 @@ CREATE TABLE counter (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-constexpr std::array k_migrations{k_first};
+// What several relays, repeats of a request, retention and a clock that is set need. relay_use counts
+// hand-overs in slots of time, for rate and quota; clock remembers how the wall clock stood to the time since
+// boot.
+constexpr const char* k_second = R"sql(
+ALTER TABLE message ADD COLUMN waits_for INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE message ADD COLUMN tried TEXT;
+ALTER TABLE message ADD COLUMN refused_by TEXT;
+ALTER TABLE message ADD COLUMN ends_as INTEGER;
+ALTER TABLE message ADD COLUMN on_uncertain INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE relay (
+  name TEXT PRIMARY KEY,
+  suspended INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE relay_use (
+  relay TEXT NOT NULL,
+  period INTEGER NOT NULL,
+  slot INTEGER NOT NULL,
+  used INTEGER NOT NULL,
+  PRIMARY KEY (relay, period, slot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+  n INTEGER PRIMARY KEY,
+  mac BLOB NOT NULL UNIQUE,
+  at INTEGER NOT NULL,
+  recipient INTEGER,
+  request BLOB NOT NULL,
+  key INTEGER NOT NULL,
+  answer BLOB NOT NULL
+) STRICT;
+CREATE INDEX idempotency_recipient ON idempotency (recipient) WHERE recipient IS NOT NULL;
+
+CREATE TABLE clock (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  boot TEXT NOT NULL,
+  offset INTEGER NOT NULL
+) STRICT;
+)sql";
+
+constexpr std::array k_migrations{k_first, k_second};
 
 // The number of steps that the database has seen; 0 for an empty one.
 Result<std::int64_t> version_of(Connection& db) {

@@ -1,5 +1,7 @@
 #include "store/records.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace mailotp::store {
@@ -75,6 +77,17 @@ std::optional<core::Verdict> read_verdict(Columns& columns) {
   verdict.source = columns.choice(core::VerdictSource::policy);
   verdict.at = columns.time();
   return verdict;
+}
+
+// Names of relays hold no comma.
+std::vector<std::string> split(const std::string& names) {
+  std::vector<std::string> out;
+  for (std::size_t from = 0; from < names.size();) {
+    const std::size_t comma = std::min(names.find(',', from), names.size());
+    out.push_back(names.substr(from, comma - from));
+    from = comma + 1;
+  }
+  return out;
 }
 
 core::MessageRow read_message_row(Columns& columns) {
@@ -156,6 +169,12 @@ Result<MessageRecord> read_message(const Rows& rows) {
   out.row.relay = columns.text();
   out.row.reply = read_reply(columns);
   out.row.verdict = read_verdict(columns);
+  out.row.waits_for = columns.choice(core::WaitsFor::relay);
+  out.row.tried = split(columns.text());
+  out.row.refused_by = columns.text();
+  if (const auto ends_as = columns.optional_integer())
+    out.row.ends_as = static_cast<core::MessageState>(*ends_as);
+  out.row.on_uncertain = columns.choice(core::OnUncertain::hold);
   if (!columns.good())
     return core::fail(Errc::corrupt, fmt::format("store: the row of message {} cannot be", out.n));
   return out;
@@ -174,12 +193,16 @@ core::MessageView view_of(const MessageRecord& message) {
   out.uncertain = message.row.uncertain;
   const bool waits =
       message.row.state == core::MessageState::deferred || message.row.state == core::MessageState::uncertain;
-  if (waits && message.row.due_at != core::k_never) out.next_attempt_at = message.row.due_at;
+  // After a second uncertainty nothing more is planned.
+  const bool planned = message.row.due_at < message.row.not_after;
+  if (waits && planned) out.next_attempt_at = message.row.due_at;
   out.created_at = message.created_at;
   out.not_after = message.row.not_after;
   out.relay = message.row.relay;
   out.reply = message.row.reply;
-  out.verdict = message.row.verdict;
+  // Another relay has it now: the refusal of the first one counts only if that one cannot be asked.
+  const bool pending = core::is_open(message.row.state) && !message.row.refused_by.empty();
+  if (!pending) out.verdict = message.row.verdict;
   out.message_id = message.message_id;
   out.template_name = message.template_name;
   out.template_version = message.template_version;

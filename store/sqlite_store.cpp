@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include "store/challenge_commands.h"
+#include "store/clock_shift.h"
 #include "store/lock.h"
 #include "store/message_commands.h"
 #include "store/migrations.h"
+#include "store/purge.h"
 #include "store/wal.h"
 
 namespace mailotp::store {
@@ -71,6 +73,7 @@ struct Runner {
   Transaction& tx;
 
   Result<core::Answer> operator()(const core::CreateChallenge& c) const { return create(tx, c); }
+  Result<core::Answer> operator()(const core::CreateMessage& c) const { return create(tx, c); }
   Result<core::Answer> operator()(const core::SendChallenge& c) const { return send(tx, c); }
   Result<core::Answer> operator()(const core::CheckCode& c) const { return check(tx, c); }
   Result<core::Answer> operator()(const core::CancelChallenge& c) const { return cancel(tx, c); }
@@ -81,6 +84,12 @@ struct Runner {
     if (auto expired = expire_challenges(tx, cause, c.limit); !expired) return done(std::move(expired));
     return done(sweep_messages(tx, cause, c.limit));
   }
+  Result<core::Answer> operator()(const core::Purge& c) const { return purge(tx, c); }
+  Result<core::Answer> operator()(const core::WakeForRelay& c) const { return done(wake_for_relay(tx, c)); }
+  Result<core::Answer> operator()(const core::SuspendRelay& c) const {
+    return done(tx.sql(WriterSql::relay_suspend).run(c.relay, c.suspended ? 1 : 0));
+  }
+  Result<core::Answer> operator()(const core::ShiftClock& c) const { return done(shift_clock(tx, c)); }
 };
 
 }  // namespace
@@ -95,7 +104,8 @@ struct SqliteStore::State {
   enum class Phase : std::uint8_t { begin, body, commit };
   // `body` as one transaction; an error of any phase leaves nothing behind.
   template <class Body>
-  Result<> transact(std::vector<core::Change>& changes, Phase& phase, Body&& body);
+  Result<> transact(const core::ClaimBudget& budget, std::vector<core::Change>& changes, Phase& phase,
+                    Body&& body);
   Result<> roll_back();
   // The whole batch and the claims at once: the normal case.
   Result<> run_together(std::span<core::Command> batch, const core::ClaimBudget& budget, core::WallTime now,
@@ -104,15 +114,18 @@ struct SqliteStore::State {
                  Committed& out);
   static void fail_rest(std::span<core::Command> batch, core::WallTime now, const Error& error,
                         Committed& out);
+  static Result<> hand_out(Transaction& tx, const core::ClaimBudget& budget, core::WallTime now,
+                           Committed& out);
   static Result<> look_ahead(Transaction& tx, auto& out);
 };
 
 template <class Body>
-Result<> SqliteStore::State::transact(std::vector<core::Change>& changes, Phase& phase, Body&& body) {
+Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, std::vector<core::Change>& changes,
+                                      Phase& phase, Body&& body) {
   phase = Phase::begin;
   if (broken) return tl::unexpected(*broken);
   if (auto begun = writer.sql[WriterSql::begin].run(); !begun) return begun;
-  Transaction tx(writer);
+  Transaction tx(writer, budget.relays);
   phase = Phase::body;
   Result<> result = body(tx);
   if (result) result = tx.write_counters();
@@ -142,6 +155,18 @@ Result<> SqliteStore::State::roll_back() {
   return undone;
 }
 
+Result<> SqliteStore::State::hand_out(Transaction& tx, const core::ClaimBudget& budget, core::WallTime now,
+                                      Committed& out) {
+  auto claimed = claim(tx, budget, now);
+  if (!claimed) return tl::unexpected(claimed.error());
+  out.jobs = std::move(claimed->jobs);
+  out.claim_again = claimed->again;
+  if (auto seen = look_ahead(tx, out); !seen) return seen;
+  if (claimed->limited_until && out.more_queued)
+    out.next_due = std::min(out.next_due.value_or(core::k_never), *claimed->limited_until);
+  return {};
+}
+
 Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
   const auto due = tx.next_due();
   if (!due) return tl::unexpected(due.error());
@@ -154,16 +179,13 @@ Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
 
 Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const core::ClaimBudget& budget,
                                           core::WallTime now, Phase& phase, Committed& out) {
-  return transact(out.changes, phase, [&](Transaction& tx) -> Result<> {
+  return transact(budget, out.changes, phase, [&](Transaction& tx) -> Result<> {
     for (const core::Command& command : batch) {
       auto answer = std::visit(Runner{tx}, command);
       if (!answer) return tl::unexpected(answer.error());
       out.outcomes.emplace_back(*std::move(answer));
     }
-    auto jobs = claim(tx, budget, now);
-    if (!jobs) return tl::unexpected(jobs.error());
-    out.jobs = *std::move(jobs);
-    return look_ahead(tx, out);
+    return hand_out(tx, budget, now, out);
   });
 }
 
@@ -174,7 +196,7 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
   Phase phase = Phase::begin;
   for (const core::Command& command : batch) {
     core::Outcome outcome;
-    const auto ran = transact(out.changes, phase, [&](Transaction& tx) -> Result<> {
+    const auto ran = transact(budget, out.changes, phase, [&](Transaction& tx) -> Result<> {
       outcome = std::visit(Runner{tx}, command);
       if (!outcome) return tl::unexpected(outcome.error());
       return {};
@@ -183,14 +205,11 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
     out.outcomes.push_back(std::move(outcome));
     if (!ran && phase == Phase::begin) return fail_rest(batch, now, ran.error(), out);
   }
-  const auto claimed = transact(out.changes, phase, [&](Transaction& tx) -> Result<> {
-    auto jobs = claim(tx, budget, now);
-    if (!jobs) return tl::unexpected(jobs.error());
-    out.jobs = *std::move(jobs);
-    return look_ahead(tx, out);
-  });
+  const auto claimed = transact(budget, out.changes, phase,
+                                [&](Transaction& tx) -> Result<> { return hand_out(tx, budget, now, out); });
   if (claimed) return;
   out.jobs.clear();
+  out.claim_again = false;
   fail_rest(batch, now, claimed.error(), out);
 }
 
@@ -240,10 +259,17 @@ Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
   core::Recovered out;
   std::vector<core::Change> nobody_waits_yet;
   auto phase = State::Phase::begin;
-  auto settled = state_->transact(nobody_waits_yet, phase, [&](Transaction& tx) -> Result<> {
+  auto settled = state_->transact({}, nobody_waits_yet, phase, [&](Transaction& tx) -> Result<> {
     auto orphans = settle_orphans(tx, now);
     if (!orphans) return tl::unexpected(orphans.error());
     out = *std::move(orphans);
+    Rows suspended = tx.sql(WriterSql::relay_suspended).select();
+    for (;;) {
+      const auto more = suspended.next();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+      out.suspended.emplace_back(suspended.text(0));
+    }
     return State::look_ahead(tx, out);
   });
   if (!settled) return tl::unexpected(settled.error());

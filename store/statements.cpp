@@ -9,7 +9,8 @@
   "n, id, challenge, previous, current, recipient, app, mailbox, created_at, kind, state, attempt, " \
   "attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "               \
   "template_version, locale, metadata, relay, reply_code, reply_status, reply_text, verdict_kind, "  \
-  "verdict_class, verdict_permanent, verdict_status, verdict_detail, verdict_source, verdict_at"
+  "verdict_class, verdict_permanent, verdict_status, verdict_detail, verdict_source, verdict_at, "   \
+  "waits_for, tried, refused_by, ends_as, on_uncertain"
 
 namespace mailotp::store {
 
@@ -50,19 +51,38 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "INSERT INTO message (id, challenge, previous, current, recipient, app, mailbox, created_at, kind, "
      "state, "
      "attempt, attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "
-     "template_version, locale, metadata) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, 0, ?10, "
-     "?11, ?12, ?13, ?14, ?15, ?16, ?17)"},
+     "template_version, locale, metadata, on_uncertain) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, "
+     "0, 0, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"},
     {"message_save",
      "UPDATE message SET state = ?2, attempt = ?3, attempts = ?4, uncertain = ?5, orphaned = ?6, "
      "not_after = ?7, due_at = ?8, revision = ?9, relay = ?10, reply_code = ?11, reply_status = ?12, "
      "reply_text = ?13, verdict_kind = ?14, verdict_class = ?15, verdict_permanent = ?16, "
-     "verdict_status = ?17, verdict_detail = ?18, verdict_source = ?19, verdict_at = ?20 WHERE n = ?1"},
+     "verdict_status = ?17, verdict_detail = ?18, verdict_source = ?19, verdict_at = ?20, waits_for = ?21, "
+     "tried = ?22, refused_by = ?23, ends_as = ?24 WHERE n = ?1"},
     {"message_not_current", "UPDATE message SET current = 0 WHERE n = ?1"},
-    {"message_claimable", "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 0 ORDER BY due_at LIMIT ?1"},
+    // From one place in the order of the deadlines on: rows that no relay has a place for now are passed
+    // over.
+    {"message_claimable",
+     "SELECT " MESSAGE_COLUMNS
+     " FROM message WHERE state = 0 AND (due_at, n) > (?1, ?2) ORDER BY due_at, n LIMIT ?3"},
     {"message_due",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"},
     {"message_sending", "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 1"},
+    {"message_suspect_out", "SELECT 1 FROM message WHERE state = 1 AND orphaned >= ?1 LIMIT 1"},
+    {"message_for_relay",
+     "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 2 AND waits_for = 2 ORDER BY due_at LIMIT ?1"},
     {"message_any_queued", "SELECT 1 FROM message WHERE state = 0 LIMIT 1"},
+    {"relay_suspended", "SELECT name FROM relay WHERE suspended = 1"},
+    {"relay_suspend",
+     "INSERT INTO relay (name, suspended) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
+     "suspended = excluded.suspended"},
+    {"relay_used",
+     "SELECT coalesce(sum(used), 0), min(slot) FROM relay_use WHERE relay = ?1 AND period = ?2 AND slot > "
+     "?3"},
+    {"relay_use",
+     "INSERT INTO relay_use (relay, period, slot, used) VALUES (?1, ?2, ?3, ?4) "
+     "ON CONFLICT (relay, period, slot) DO UPDATE SET used = used + excluded.used"},
+    {"relay_use_old", "DELETE FROM relay_use WHERE relay = ?1 AND period = ?2 AND slot <= ?3"},
     {"body_add", "INSERT INTO message_body (n, key, content) VALUES (?1, ?2, ?3)"},
     {"body_get", "SELECT key, content FROM message_body WHERE n = ?1"},
     {"body_erase", "DELETE FROM message_body WHERE n = ?1"},

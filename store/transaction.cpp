@@ -130,6 +130,9 @@ Result<MessageRecord> Transaction::queue(const MessageDraft& draft, const Cause&
   MessageRecord m;
   m.id = draft.id;
   m.challenge = draft.challenge;
+  m.row.kind = draft.challenge ? core::MessageKind::otp : core::MessageKind::templated;
+  m.row.on_uncertain = draft.mail.on_uncertain;
+  m.metadata = draft.metadata;
   m.previous = draft.previous;
   m.recipient = draft.recipient;
   m.app = draft.app;
@@ -147,7 +150,7 @@ Result<MessageRecord> Transaction::queue(const MessageDraft& draft, const Cause&
                    .run(m.id, m.challenge, m.previous, m.recipient, m.app, m.mailbox, m.created_at,
                         static_cast<int>(m.row.kind), static_cast<int>(m.row.state), m.row.not_after,
                         m.row.due_at, m.row.revision, m.message_id, m.template_name, m.template_version,
-                        TextOrNull{m.locale}, TextOrNull{m.metadata});
+                        TextOrNull{m.locale}, TextOrNull{m.metadata}, static_cast<int>(m.row.on_uncertain));
   if (!added) return tl::unexpected(added.error());
   m.n = writer_.db.last_rowid();
   if (auto body = sql(WriterSql::body_add).run(m.n, writer_.keys.writing(), Blob{*sealed}); !body)
@@ -187,16 +190,23 @@ Result<> Transaction::save(const MessageRecord& m) {
     status = verdict->status;
     detail = verdict->detail;
   }
+  std::string tried;
+  for (const std::string& relay : m.row.tried)
+    tried += (tried.empty() ? "" : ",") + relay;
+  std::optional<int> ends_as;
+  if (m.row.ends_as) ends_as = static_cast<int>(*m.row.ends_as);
   return sql(WriterSql::message_save)
       .run(m.n, static_cast<int>(m.row.state), m.row.attempt, m.row.attempts, m.row.uncertain, m.row.orphaned,
            m.row.not_after, m.row.due_at, m.row.revision, TextOrNull{m.row.relay}, reply_code,
            TextOrNull{reply_status}, TextOrNull{reply_text}, kind, TextOrNull{verdict_class}, permanent,
-           TextOrNull{status}, TextOrNull{detail}, source, verdict_at);
+           TextOrNull{status}, TextOrNull{detail}, source, verdict_at, static_cast<int>(m.row.waits_for),
+           TextOrNull{tried}, TextOrNull{m.row.refused_by}, ends_as);
 }
 
 Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
                                      std::string_view detail) {
-  core::MessageStep step = core::step(m.row, event, writer_.policy, cause.at, writer_.random);
+  const core::OtherRelay other = core::other_relay(m.row, relays_);
+  core::MessageStep step = core::step(m.row, event, writer_.policy, cause.at, writer_.random, other);
   if (!step.changed) return false;
   const core::MessageRow before = std::exchange(m.row, std::move(step.row));
   if (auto saved = save(m); !saved) return tl::unexpected(saved.error());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -41,7 +42,7 @@ struct Cause {
 // A message that is about to be written.
 struct MessageDraft {
   const core::Id& id;
-  const core::Id& challenge;
+  std::optional<core::Id> challenge;  // absent: a mail without a code
   std::optional<std::int64_t> previous;
   std::int64_t recipient;
   const std::string& app;
@@ -49,11 +50,13 @@ struct MessageDraft {
   const std::string& template_name;
   core::WallTime not_after;
   const core::ComposedMail& mail;
+  const std::string& metadata;  // JSON text or empty
 };
 
 class Transaction {
  public:
-  explicit Transaction(Writer& writer) : writer_(writer) {}
+  // `relays`: what the daemon knows of them now; outlives the transaction.
+  Transaction(Writer& writer, std::span<const core::RelayOffer> relays) : writer_(writer), relays_(relays) {}
 
   [[nodiscard]] Writer& writer() { return writer_; }
   [[nodiscard]] Statement& sql(WriterSql name) { return writer_.sql[name]; }
@@ -117,6 +120,7 @@ class Transaction {
                                       std::string_view detail);
 
   Writer& writer_;
+  std::span<const core::RelayOffer> relays_;
   Counters counted_;  // by this transaction
   std::vector<core::Change> changes_;
 };

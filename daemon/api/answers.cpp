@@ -26,6 +26,8 @@ Problem problem_of(core::RefusalKind kind) {
       return Problem::rate_limited;
     case core::RefusalKind::overloaded:
       return Problem::overloaded;
+    case core::RefusalKind::idempotency_mismatch:
+      return Problem::idempotency_mismatch;
   }
   return Problem::internal;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/config.h"
 #include "core/delivery.h"
@@ -16,11 +17,7 @@ class Health {
   explicit Health(const core::Config& config);
 
   void store_is(const core::Result<>& health);
-  // The SMTP agent came or went; until a relay's own fact says otherwise, its relays are what it is.
-  void agent_is(core::RelayCondition condition, core::WallTime now);
-  // Whether that is news: a relay also reports each change of its connections.
-  enum class News : std::uint8_t { no, yes };
-  News relay_is(const core::RelayFact& fact, core::WallTime now);
+  void relays_are(std::vector<ReadyView::Relay> relays);
 
   [[nodiscard]] const ReadyView& view() const { return view_; }
 

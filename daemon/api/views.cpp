@@ -184,6 +184,7 @@ std::string relays_json(const ReadyView& view) {
     items.push_back(
         {{"name", relay.name},
          {"state", relay.state},
+         {"breaker", relay.breaker},
          {"connections", relay.connections},
          {"last_error", relay.last_error.empty() ? ordered_json(nullptr) : ordered_json(relay.last_error)},
          {"last_error_at", time_or_null(relay.last_error_at)}});

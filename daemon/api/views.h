@@ -23,7 +23,8 @@ struct ReadyView {
   std::string store;  // ok, or what is wrong
   struct Relay {
     std::string name;
-    std::string state;  // up | down | suspended
+    std::string state;    // up | down | suspended
+    std::string breaker;  // closed | open | half-open
     std::string last_error;
     std::optional<core::WallTime> last_error_at;
     int connections = 0;

@@ -24,6 +24,7 @@
 #include "daemon/app/kernel_random.h"
 #include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
+#include "daemon/app/relay_board.h"
 #include "daemon/http/server.h"
 #include "daemon/state/clock.h"
 #include "daemon/state/reader_thread.h"
@@ -108,6 +109,7 @@ struct App::Parts {
   Loop loop;
   std::optional<mail::MailComposer> composer;
   std::optional<Health> health;
+  std::optional<RelayBoard> board;
   std::optional<Delivery> delivery;
   std::optional<StoreThread> store;
   std::optional<ReaderThread> reader;
@@ -125,6 +127,7 @@ struct App::Parts {
   std::optional<SignalWatch> hang_up;
   std::optional<Timer> drain_limit;
 
+  std::vector<std::string> suspended;  // relays, from before the start
   bool draining = false;
   int to_drain = 0;
 
@@ -166,6 +169,7 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
   if (!reading) return tl::unexpected(store_failure(config, reading.error()));
   store.emplace(&loop.loop, std::move(*opened), *delivery, log);
   reader.emplace(&loop.loop, std::move(*reading));
+  suspended = recovered->suspended;
   store->start(*recovered);
   return {};
 }
@@ -215,9 +219,19 @@ void App::Parts::connect() {
   agent.emplace(
       &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
   passwords.emplace(
-      &loop.loop, config, *reader, [this](core::SetPassword order) { agent->set_password(std::move(order)); },
+      &loop.loop, config, *reader,
+      [this](core::SetPassword order) {
+        const std::string relay = order.relay;
+        agent->set_password(std::move(order));
+        board->reset(relay);
+      },
       log);
-  delivery->connect(*store, *agent, *waits, *relay_tests);
+  delivery->connect(*store, *agent, *board, *waits, *relay_tests);
+  RelayBoard::Links links;
+  links.probe = [this](const core::TestRelay& order) { agent->test(order); };
+  links.offer = [this](std::vector<core::RelayOffer> offers) { store->offer(std::move(offers)); };
+  links.back = [this] { store->settle(core::WakeForRelay{.at = wall_now()}); };
+  board->connect(std::move(links), suspended);
 }
 
 // Sockets come from systemd by name (LISTEN_FDNAMES), else we make them.
@@ -251,6 +265,7 @@ tl::expected<void, StartFailure> App::start() {
   if (!composer) return tl::unexpected(composer.error());
   p.composer.emplace(std::move(*composer));
   p.health.emplace(p.config);
+  p.board.emplace(&p.loop.loop, p.config, *p.health, p.random, p.log);
   p.delivery.emplace(p.config, *p.health, p.log,
                      [] { std::_Exit(static_cast<int>(ExitCode::store_failed)); });
   if (auto opened = p.open_store(); !opened) return opened;

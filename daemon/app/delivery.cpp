@@ -22,11 +22,13 @@ Overloaded(F...) -> Overloaded<F...>;
 }  // namespace
 
 Delivery::Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal)
-    : relay_(config.relays.front()), health_(health), log_(log), fatal_(std::move(fatal)) {}
+    : config_(config), health_(health), log_(log), fatal_(std::move(fatal)) {}
 
-void Delivery::connect(StoreThread& store, AgentSupervisor& agent, Waits& waits, RelayTests& tests) {
+void Delivery::connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
+                       RelayTests& tests) {
   store_ = &store;
   agent_ = &agent;
+  board_ = &board;
   waits_ = &waits;
   tests_ = &tests;
 }
@@ -34,52 +36,67 @@ void Delivery::connect(StoreThread& store, AgentSupervisor& agent, Waits& waits,
 void Delivery::stop_claiming() {
   claiming_ = false;
   store_->revoke();
+  board_->stop();
 }
 
 void Delivery::on_ready(const core::AgentReady& ready) {
-  health_.agent_is(core::RelayCondition::up, wall_now());
   if (ready.confinement != core::Confinement::full)
     log_.write(core::LogLevel::warning,
                "event=agent_unconfined agent=smtp reason=\"the kernel has no Landlock\"");
+  board_->agent_is(core::RelayCondition::up);
   store_->revoke();  // what an agent before it was granted
-  if (claiming_) store_->grant(relay_.name, relay_.max_connections * k_jobs_a_connection);
+  if (!claiming_) return;
+  for (const core::RelayConfig& relay : config_.relays)
+    store_->grant(relay.name, relay.max_connections * k_jobs_a_connection);
+}
+
+void Delivery::settle(const core::AttemptKey& key, core::Fact fact, Answered answered) {
+  const auto out = relay_of_.extract(key.message);
+  std::string relay = out.empty() ? std::string() : std::move(out.mapped());
+  if (answered == Answered::yes) board_->on_answer(relay);
+  if (!claiming_) relay.clear();
+  store_->settle(core::SettleFact{wall_now(), std::move(fact)}, std::move(relay));
 }
 
 void Delivery::on_fact(core::Fact fact) {
-  const auto settle = [this](core::Fact ended) {
-    store_->settle(core::SettleFact{wall_now(), std::move(ended)}, claiming_ ? 1 : 0);
-  };
-  std::visit(
-      Overloaded{
-          [](const core::JobDotNext&) {},  // remembered by the supervisor, for the case that the agent dies
-          [&](core::JobRelayed& ended) { settle(std::move(ended)); },
-          [&](core::JobRefused& ended) { settle(std::move(ended)); },
-          [&](core::JobNotSent& ended) { settle(std::move(ended)); },
-          [&](core::JobUncertain& ended) { settle(std::move(ended)); },
-          [&](const core::RelayFact& relay) {
-            if (health_.relay_is(relay, wall_now()) == Health::News::no) return;
-            if (relay.condition == core::RelayCondition::down) {
-              log_.write(core::LogLevel::warning,
-                         fmt::format("event=relay_down relay={} stage={} reason=\"{}\"", relay.relay,
-                                     core::to_string(relay.stage), relay.reason));
-            } else {
-              log_.write(core::LogLevel::info, fmt::format("event=relay_up relay={}", relay.relay));
-            }
-          },
-          [](const core::AgentReady&) {},  // on_ready(); log lines are the supervisor's too
-          [](const core::AgentLog&) {},
-          [&](const core::TestStep& step) { tests_->on_step(step); },
-          [&](const core::TestDone& done) { tests_->on_done(done); },
-      },
-      fact);
+  std::visit(Overloaded{
+                 [](const core::JobDotNext&) {},  // remembered by the supervisor, in case the agent dies
+                 [&](core::JobRelayed& ended) {
+                   const core::AttemptKey key = ended.key;
+                   settle(key, std::move(ended), Answered::yes);
+                 },
+                 [&](core::JobRefused& ended) {
+                   const core::AttemptKey key = ended.key;
+                   settle(key, std::move(ended), Answered::yes);
+                 },
+                 [&](core::JobNotSent& ended) {
+                   const core::AttemptKey key = ended.key;
+                   settle(key, std::move(ended), Answered::no);
+                 },
+                 [&](core::JobUncertain& ended) {
+                   const core::AttemptKey key = ended.key;
+                   settle(key, std::move(ended), Answered::no);
+                 },
+                 [&](const core::RelayFact& relay) { board_->on_fact(relay); },
+                 [](const core::AgentReady&) {},  // on_ready(); log lines are the supervisor's too
+                 [](const core::AgentLog&) {},
+                 [&](const core::TestStep& step) {
+                   if (!board_->on_step(step)) tests_->on_step(step);
+                 },
+                 [&](const core::TestDone& done) {
+                   if (!board_->on_test_done(done)) tests_->on_done(done);
+                 },
+             },
+             fact);
 }
 
 void Delivery::on_lost(std::vector<LostJob> lost) {
   const core::WallTime now = wall_now();
-  health_.agent_is(core::RelayCondition::down, now);
+  board_->agent_is(core::RelayCondition::down);
   store_->revoke();
+  relay_of_.clear();
   for (const LostJob& job : lost)
-    store_->settle(core::SettleLost{now, job.key, job.dot_possible}, 0);
+    store_->settle(core::SettleLost{now, job.key, job.dot_possible});
 }
 
 void Delivery::on_changes(const std::vector<core::Change>& changes) {
@@ -88,8 +105,10 @@ void Delivery::on_changes(const std::vector<core::Change>& changes) {
 
 // One that finds no agent, because it went while the commit was under way, comes back through on_lost().
 void Delivery::on_jobs(std::vector<core::Job> jobs) {
-  for (core::Job& job : jobs)
+  for (core::Job& job : jobs) {
+    relay_of_.insert_or_assign(job.key.message, job.relay);
     agent_->submit(std::move(job));
+  }
 }
 
 void Delivery::on_store_health(const core::Result<>& health) {

@@ -4,6 +4,9 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/config.h"
@@ -12,6 +15,7 @@
 #include "daemon/api/health.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/waits.h"
+#include "daemon/app/relay_board.h"
 #include "daemon/state/store_thread.h"
 
 namespace mailotp::daemon {
@@ -22,7 +26,8 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
-  void connect(StoreThread& store, AgentSupervisor& agent, Waits& waits, RelayTests& tests);
+  void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
+               RelayTests& tests);
   // Nothing new is handed out from here on.
   void stop_claiming();
 
@@ -35,14 +40,19 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   void on_store_health(const core::Result<>& health) override;
 
  private:
-  const core::RelayConfig& relay_;
+  enum class Answered : std::uint8_t { no, yes };
+  void settle(const core::AttemptKey& key, core::Fact fact, Answered answered);
+
+  const core::Config& config_;
   Health& health_;
   core::Log& log_;
   std::function<void()> fatal_;
   StoreThread* store_ = nullptr;
   AgentSupervisor* agent_ = nullptr;
+  RelayBoard* board_ = nullptr;
   Waits* waits_ = nullptr;
   RelayTests* tests_ = nullptr;
+  std::unordered_map<core::Id, std::string> relay_of_;  // of the jobs that are out
   bool claiming_ = true;
 };
 

@@ -22,6 +22,12 @@ constexpr core::Millis k_idle_before_checkpoint{20};
 constexpr core::Millis k_pause_after_failure{1000};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
 
+bool has_places(const core::ClaimBudget& budget) {
+  return std::ranges::any_of(budget.relays, [](const core::RelayOffer& relay) {
+    return relay.use != core::RelayUse::no && relay.jobs > 0;
+  });
+}
+
 }  // namespace
 
 StoreThread::StoreThread(uv_loop_t* loop, std::unique_ptr<core::Store> store, Observer& observer,
@@ -59,16 +65,23 @@ bool StoreThread::submit(core::Command command, Completion done) {
   return commands_.try_push(item);
 }
 
-void StoreThread::settle(core::Command command, int credits) {
+void StoreThread::settle(core::Command command, std::string relay) {
   Item item;
   item.command.push_back(std::move(command));
-  item.credits = credits;
+  item.places = relay.empty() ? 0 : 1;
+  item.relay = std::move(relay);
   commands_.push(std::move(item));
 }
 
-void StoreThread::grant(std::string relay, int credits) {
+void StoreThread::offer(std::vector<core::RelayOffer> relays) {
   Item item;
-  item.credits = credits;
+  item.offer = std::move(relays);
+  commands_.push(std::move(item));
+}
+
+void StoreThread::grant(std::string relay, int places) {
+  Item item;
+  item.places = places;
   item.relay = std::move(relay);
   commands_.push(std::move(item));
 }
@@ -93,11 +106,10 @@ steady_clock::time_point StoreThread::next_wake(bool idle) const {
 
 void StoreThread::run() {
   while (!commands_.closed_and_empty()) {
-    const bool claim_now = more_queued_ && budget_.jobs > 0;
     std::deque<Item> items =
-        claim_now ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
+        claim_again_ ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
     const bool due = next_due_ && wall_now() >= *next_due_;  // a sweep asks the store what is still due
-    if (!items.empty() || due || claim_now) {
+    if (!items.empty() || due || claim_again_) {
       commit(items, due);
       rested_ = false;
     } else if (!rested_) {
@@ -120,9 +132,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep) {
   delivery.completions.resize(batch.size());
   batch.reserve(batch.size() + items.size() + 1);
   for (Item& item : items) {
-    if (item.revoke) budget_.jobs = 0;
-    if (!item.relay.empty()) budget_.relay = std::move(item.relay);
-    budget_.jobs += item.credits;
+    take_places(item);
     for (core::Command& command : item.command) {
       batch.push_back(std::move(command));
       delivery.completions.push_back(std::move(item.done));
@@ -133,16 +143,46 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep) {
     batch.emplace_back(core::Sweep{.at = now});
     delivery.completions.emplace_back();
   }
-  const bool nothing = batch.empty() && !(more_queued_ && budget_.jobs > 0);
+  const bool nothing = batch.empty() && !(more_queued_ && has_places(budget_));
+  claim_again_ = false;
   if (nothing) return;
   delivery.committed = store_->commit(batch, budget_, now);
   CHECK(delivery.committed.outcomes.size() == delivery.completions.size());
-  budget_.jobs -= static_cast<int>(delivery.committed.jobs.size());
+  note_handed_out(delivery.committed.jobs);
   next_due_ = delivery.committed.next_due;
   more_queued_ = delivery.committed.more_queued;
+  claim_again_ = delivery.committed.claim_again;
   keep_unsettled(batch, delivery.committed.outcomes, now);
   deliveries_.push(std::move(delivery));
   wakeup_.send();
+}
+
+void StoreThread::take_places(Item& item) {
+  if (item.revoke) {
+    for (core::RelayOffer& relay : budget_.relays)
+      relay.jobs = 0;
+  }
+  if (!item.offer.empty()) {
+    for (core::RelayOffer& offered : item.offer) {
+      const auto known = std::ranges::find(budget_.relays, offered.name, &core::RelayOffer::name);
+      if (known == budget_.relays.end()) continue;
+      offered.jobs = known->jobs;
+      offered.last_turn = known->last_turn;
+    }
+    budget_.relays = std::move(item.offer);
+  }
+  if (item.places == 0) return;
+  const auto relay = std::ranges::find(budget_.relays, item.relay, &core::RelayOffer::name);
+  if (relay != budget_.relays.end()) relay->jobs += item.places;
+}
+
+void StoreThread::note_handed_out(const std::vector<core::Job>& jobs) {
+  for (const core::Job& job : jobs) {
+    const auto relay = std::ranges::find(budget_.relays, job.relay, &core::RelayOffer::name);
+    CHECK(relay != budget_.relays.end());
+    --relay->jobs;
+    relay->last_turn = ++turn_;
+  }
 }
 
 // A fact that could not be written is still true: it is tried again, a second later, until the store takes
@@ -156,6 +196,7 @@ void StoreThread::keep_unsettled(std::vector<core::Command>& batch,
       unsettled_.push_back(std::move(batch[i]));
     next_due_ = now + k_pause_after_failure;
     more_queued_ = false;
+    claim_again_ = false;
   }
 }
 

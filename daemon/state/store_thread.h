@@ -46,11 +46,13 @@ class StoreThread {
   void start(const core::Recovered& recovered);
   // New work: false when too much waits already (answer 503 `overloaded`) or the thread is stopping.
   [[nodiscard]] bool submit(core::Command command, Completion done);
-  // Facts of jobs and what else must not be refused. `credits`: so many more jobs may be claimed for `relay`.
-  void settle(core::Command command, int credits);
-  // So many (more) jobs may be handed out.
-  void grant(std::string relay, int credits);
-  // Takes back all credits: the agent is gone.
+  // Facts of jobs and what else must not be refused. The relay that ended a job has a place for another one.
+  void settle(core::Command command, std::string relay = {});
+  // What is known of the relays; their places stay as they are, or 0 for a new one.
+  void offer(std::vector<core::RelayOffer> relays);
+  // The relay has so many (more) places. Its name is in the offer.
+  void grant(std::string relay, int places);
+  // Takes back all places: the agent is gone.
   void revoke();
 
   // Commits what was submitted, closes the store, then calls `stopped` on the loop.
@@ -60,8 +62,9 @@ class StoreThread {
   struct Item {
     std::vector<core::Command> command;  // none or one: not every message carries one
     Completion done;
-    int credits = 0;
+    std::vector<core::RelayOffer> offer;
     std::string relay;
+    int places = 0;
     bool revoke = false;
   };
   struct Delivery {
@@ -72,6 +75,8 @@ class StoreThread {
 
   void run();
   void commit(std::deque<Item>& items, bool sweep);
+  void take_places(Item& item);
+  void note_handed_out(const std::vector<core::Job>& jobs);
   void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
                       core::WallTime now);
   void deliver();
@@ -91,6 +96,8 @@ class StoreThread {
   std::vector<core::Command> unsettled_;
   std::optional<core::WallTime> next_due_;
   bool more_queued_ = false;
+  bool claim_again_ = false;
+  std::uint64_t turn_ = 0;
   bool rested_ = true;
 
   std::thread thread_;

@@ -165,12 +165,13 @@ struct Write {
     put_words(out, fact.reason);
   }
   void operator()(const core::RelayFact& fact) const {
-    put(out, Tag::relay, 5);
+    put(out, Tag::relay, 6);
     out.text(fact.relay);
     put_enum(out, fact.condition);
     put_enum(out, fact.stage);
     put_words(out, fact.reason);
     put_count(out, fact.connections);
+    put_enum(out, fact.trouble);
   }
   void operator()(const core::AgentReady& fact) const {
     put(out, Tag::ready, 3);
@@ -190,9 +191,10 @@ struct Write {
     put_words(out, fact.saw);
   }
   void operator()(const core::TestDone& fact) const {
-    put(out, Tag::test_done, 2);
+    put(out, Tag::test_done, 3);
     out.number(fact.test);
     out.boolean(fact.ok);
+    put_enum(out, fact.trouble);
   }
 };
 
@@ -334,6 +336,15 @@ core::RelayFact get_relay_fact(CborReader& in) {
   fact.stage = get_enum(in, core::Stage::dot);
   fact.reason = get_text(in, k_max_text);
   fact.connections = static_cast<int>(in.number(k_max_connections));
+  fact.trouble = get_enum(in, core::RelayTrouble::certificate);
+  return fact;
+}
+
+core::TestDone get_test_done(CborReader& in) {
+  core::TestDone fact;
+  fact.test = static_cast<std::uint32_t>(in.number(k_any32));
+  fact.ok = in.boolean();
+  fact.trouble = get_enum(in, core::RelayTrouble::certificate);
   return fact;
 }
 
@@ -396,7 +407,7 @@ core::Fact get_fact(CborReader& in, Tag tag) {
     case Tag::test_step:
       return get_test_step(in);
     case Tag::test_done:
-      return core::TestDone{static_cast<std::uint32_t>(in.number(k_any32)), in.boolean()};
+      return get_test_done(in);
     default:  // a number from outside, not an enumerator
       in.fail();
       return core::AgentLog{};

@@ -64,7 +64,8 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
   void fail_waiting(const OpenFault& fault);
   void expire_waiting();
   void take_fault(const ConnectionEnd& end);
-  void report_condition(core::RelayCondition condition, Stage stage, const std::string& reason);
+  void report_down(Stage stage, const OpenFault& fault);
+  [[nodiscard]] int working_connections() const;
   void report_up();
   void cut_all(const std::string& why);
   void sweep();
@@ -147,7 +148,8 @@ void NetworkRelay::expire_waiting() {
     if (task.dot_before > at)
       kept.push_back(std::move(task));
     else
-      not_sent(task, {Stage::connect, "no connection of this relay was free in time", {}, {}});
+      // The relay works, and is slow: that is no fault of a session.
+      not_sent(task, {Stage::local, "no connection of this relay was free in time", {}, {}});
   }
   waiting_ = std::move(kept);
   pump();
@@ -244,35 +246,41 @@ void NetworkRelay::take_fault(const ConnectionEnd& end) {
     auth_fault_ = fault;
     refused_until_ = now() + static_cast<std::uint64_t>(deadlines_.auth_refused.count());
     fail_waiting(fault);
-    return report_condition(core::RelayCondition::down, Stage::auth, fault.reason);
+    return report_down(Stage::auth, fault);
   }
   const bool of_session = end.kind != ConnectionEnd::Kind::finished && core::is_session_stage(fault.stage) &&
                           fault.stage != Stage::local;
-  if (of_session && !usable()) report_condition(core::RelayCondition::down, fault.stage, fault.reason);
+  if (of_session && !usable()) report_down(fault.stage, fault);
   // Those that wait have no other hope when a connection could not be opened; one that was lost says little
   // about the next.
   if (end.kind == ConnectionEnd::Kind::open_failed && !usable() && count(Connection::State::opening) == 0)
     fail_waiting(fault);
 }
 
-void NetworkRelay::report_up() {
-  report_condition(core::RelayCondition::up, Stage::local, "");
+int NetworkRelay::working_connections() const {
+  return static_cast<int>(count(Connection::State::idle) + count(Connection::State::busy));
 }
 
-void NetworkRelay::report_condition(core::RelayCondition condition, Stage stage, const std::string& reason) {
-  core::RelayFact fact{settings_.name, condition, stage, reason,
-                       static_cast<int>(count(Connection::State::idle) + count(Connection::State::busy))};
-  if (last_fact_ && last_fact_->condition == condition && last_fact_->stage == stage &&
-      last_fact_->reason == reason && last_fact_->connections == fact.connections)
+// News only: each connection says it.
+void NetworkRelay::report_up() {
+  core::RelayFact fact{settings_.name, core::RelayCondition::up, Stage::local, "", working_connections()};
+  if (last_fact_ && last_fact_->condition == fact.condition && last_fact_->connections == fact.connections)
     return;
   last_fact_ = fact;
   setting_.sink.report(std::move(fact));
 }
 
+void NetworkRelay::report_down(Stage stage, const OpenFault& fault) {
+  last_fact_ = core::RelayFact{settings_.name, core::RelayCondition::down, stage,
+                               fault.reason,   working_connections(),      trouble_of(fault)};
+  setting_.sink.report(*last_fact_);
+}
+
 // ---- Test, drain, end
 
 void NetworkRelay::test(std::uint32_t test) {
-  tests_.push_back(std::make_unique<RelayTest>(test, setting_.sink, [this](RelayTest& over) {
+  tests_.push_back(std::make_unique<RelayTest>(test, setting_.sink, [this](RelayTest& over, bool ok) {
+    if (ok) refused_until_ = 0;  // AUTH was part of it
     const auto here =
         std::find_if(tests_.begin(), tests_.end(), [&](const auto& one) { return one.get() == &over; });
     retired_tests_.push_back(std::move(*here));

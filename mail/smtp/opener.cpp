@@ -92,6 +92,21 @@ void Opener::timed_out() {
   fail(std::move(reason), std::nullopt, OpenFault::Kind::timed_out);
 }
 
+core::RelayTrouble trouble_of(const OpenFault& fault) {
+  switch (fault.kind) {
+    case OpenFault::Kind::auth_refused:
+      return core::RelayTrouble::auth_refused;
+    case OpenFault::Kind::certificate:
+      return core::RelayTrouble::certificate;
+    case OpenFault::Kind::ordinary:
+    case OpenFault::Kind::timed_out:
+    case OpenFault::Kind::closes:
+    case OpenFault::Kind::canceled:
+      return core::RelayTrouble::ordinary;
+  }
+  return core::RelayTrouble::ordinary;
+}
+
 void Opener::fail(std::string reason, std::optional<core::Reply> reply, OpenFault::Kind kind) {
   if (std::exchange(over_, true)) return;
   timer_.stop();
@@ -152,7 +167,9 @@ void Opener::greet() {
 }
 
 void Opener::on_end(const std::string& reason) {
-  fail(std::string(core::to_string(stage_)) + ": " + reason);
+  const bool certificate = reason.find(k_certificate_refused) != std::string::npos;
+  fail(std::string(core::to_string(stage_)) + ": " + reason, std::nullopt,
+       certificate ? OpenFault::Kind::certificate : OpenFault::Kind::ordinary);
 }
 
 void Opener::on_bytes(std::string_view bytes) {

@@ -39,10 +39,12 @@ struct OpenFault {
     ordinary,
     timed_out,
     auth_refused,  // the password is wrong, or no mechanism will do
+    certificate,   // its certificate was refused
     closes,        // 421: too many connections, or it stops
     canceled,      // by us
   } kind = Kind::ordinary;
 };
+[[nodiscard]] core::RelayTrouble trouble_of(const OpenFault& fault);
 
 // Called on the loop thread; may destroy neither the opener nor the stream.
 class OpenerListener {

@@ -21,22 +21,23 @@ void RelayTest::on_opened(Opened opened) {
   opened_ = std::move(opened);
   opened_.stream->write("QUIT\r\n");
   opened_.stream->close();
-  finish(true);
+  finish(nullptr);
 }
 
 void RelayTest::on_open_failed(const OpenFault& fault) {
   sink_.report(core::TestStep{test_, fault.stage, false, fault.reason});
-  finish(false);
+  finish(&fault);
 }
 
 void RelayTest::on_open_step(core::Stage stage, const std::string& saw) {
   sink_.report(core::TestStep{test_, stage, true, saw});
 }
 
-void RelayTest::finish(bool ok) {
+void RelayTest::finish(const OpenFault* fault) {
   if (std::exchange(finished_, true)) return;
-  sink_.report(core::TestDone{test_, ok});
-  over_(*this);
+  const bool ok = fault == nullptr;
+  sink_.report(core::TestDone{test_, ok, ok ? core::RelayTrouble::ordinary : trouble_of(*fault)});
+  over_(*this, ok);
 }
 
 }  // namespace mailotp::mail

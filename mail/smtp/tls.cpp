@@ -111,7 +111,7 @@ std::string tls_failure(ssl_st* ssl) {
   if (SSL_is_init_finished(ssl) == 1) return "TLS broke off: " + channel::printable(cause, 200);
   if (verdict == X509_V_OK) return "TLS handshake failed: " + channel::printable(cause, 200);
   const auto* note = static_cast<const std::string*>(SSL_get_ex_data(ssl, note_index()));
-  return std::string("certificate refused: ") + X509_verify_cert_error_string(verdict) +
+  return std::string(k_certificate_refused) + X509_verify_cert_error_string(verdict) +
          (note == nullptr ? "" : " (" + *note + ")");
 }
 

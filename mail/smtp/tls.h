@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/result.h"
 
@@ -29,6 +30,8 @@ class TlsContext {
   std::unique_ptr<ssl_ctx_st, TlsFree> context_;
 };
 
+// How tls_failure() begins when the certificate is to blame.
+inline constexpr std::string_view k_certificate_refused = "certificate refused: ";
 // Why TLS failed, in words; of a handshake the certificate's fault if it has one, then its subject.
 [[nodiscard]] std::string tls_failure(ssl_st* ssl);
 // "TLSv1.3, TLS_AES_256_GCM_SHA384, subject …, issuer …, expires …"; printable.

@@ -312,7 +312,7 @@ TEST_CASE("found in sending at a start: at once again, again, and the third time
   }
   const MessageStep third = run(row, Orphaned{});
   CHECK(third.row.state == State::held);
-  CHECK(third.row.orphaned == k_poison_starts);
+  CHECK(third.row.orphaned == k_poison_deaths);
   CHECK_FALSE(third.erase_content);
   const MessageStep released = run(third.row, Release{});
   CHECK(released.row.orphaned == 0);

@@ -168,7 +168,7 @@ void check_plan(const MessageRow& before, const MessageStep& got, WallTime now) 
     if (repeats) RC_ASSERT(after.due_at <= after.not_after - k_last_attempt_margin);
     // A repeat by itself after the first uncertainty or after a restart, never otherwise.
     if (repeats) RC_ASSERT(after.uncertain == 1U || after.orphaned > before.orphaned);
-    RC_ASSERT(after.orphaned < k_poison_starts);
+    RC_ASSERT(after.orphaned < k_poison_deaths);
   }
 }
 

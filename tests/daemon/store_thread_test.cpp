@@ -52,9 +52,10 @@ struct ModelStore final : core::Store {
       if (std::holds_alternative<core::CreateChallenge>(command)) ++queued;
       committed.outcomes.emplace_back(core::Answer{core::Done{}});
     }
-    while (!fails && queued > 0 && static_cast<int>(committed.jobs.size()) < budget.jobs) {
+    const int places = budget.relays.empty() ? 0 : budget.relays.front().jobs;
+    while (!fails && queued > 0 && static_cast<int>(committed.jobs.size()) < places) {
       --queued;
-      committed.jobs.emplace_back();
+      committed.jobs.emplace_back().relay = "r";
     }
     committed.more_queued = queued > 0;
     return committed;
@@ -154,12 +155,16 @@ TEST_CASE("jobs are claimed only as far as credits go, and go on when credits co
     REQUIRE(f.thread.submit(core::CreateChallenge{}, [&](const core::Outcome&) { ++answered; }));
   f.loop.until([&] { return answered == 10; });
   CHECK(f.jobs == 0);
+  core::RelayOffer relay;
+  relay.name = "r";
+  relay.use = core::RelayUse::clean;
+  f.thread.offer({relay});
   f.thread.grant("r", 4);
   f.loop.until([&] { return f.jobs == 4; });
-  f.thread.settle(fact(), 1);
+  f.thread.settle(fact(), "r");
   f.loop.until([&] { return f.jobs == 5; });
   f.thread.revoke();
-  f.thread.settle(fact(), 0);
+  f.thread.settle(fact());
   f.loop.until([&] { return f.settled == 2; });
   f.thread.grant("r", 100);
   f.loop.until([&] { return f.jobs == 10; });
@@ -170,7 +175,7 @@ TEST_CASE("a fact that the store could not write is written when it can") {
   Fixture f;
   f.failures = 1;
   f.thread.start({});
-  f.thread.settle(fact(), 0);
+  f.thread.settle(fact());
   f.loop.until([&] { return f.settled == 1 && f.healthy; });
   CHECK(f.health_changes == 2);
   f.stop();
@@ -180,7 +185,7 @@ TEST_CASE("a broken disk after a full one is told") {
   Fixture f;
   f.failures = 2;  // the model's last planned failure is of I/O, those before it of space
   f.thread.start({});
-  f.thread.settle(fact(), 0);
+  f.thread.settle(fact());
   f.loop.until([&] { return f.settled == 1 && f.healthy; });
   CHECK(f.seen == std::vector<core::Errc>{core::Errc::no_space, core::Errc::io});
   f.stop();

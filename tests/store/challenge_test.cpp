@@ -152,10 +152,10 @@ TEST_CASE("sends and cancels of what is not there, another app's or closed are r
   CHECK(f.refusal(f.send_command(f.ids.next(f.now))).kind == RefusalKind::not_found);
   core::SendChallenge foreign = f.send_command(made.id);
   foreign.app = "other";
-  CHECK(f.refusal(foreign).kind == RefusalKind::not_found);
+  CHECK(f.refusal(std::move(foreign)).kind == RefusalKind::not_found);
   core::CancelChallenge foreign_cancel = f.cancel_command(made.id);
   foreign_cancel.app = "other";
-  CHECK(f.refusal(foreign_cancel).kind == RefusalKind::not_found);
+  CHECK(f.refusal(std::move(foreign_cancel)).kind == RefusalKind::not_found);
   CHECK(f.check_answer(f.check_command(made.id, f.last_code)).result == core::CheckResult::valid);
   f.now += 30s;
   CHECK(f.refusal(f.send_command(made.id)).kind == RefusalKind::challenge_closed);

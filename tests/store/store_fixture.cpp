@@ -119,9 +119,19 @@ core::CancelChallenge StoreFixture::cancel_command(const core::Id& id) const {
   return {now, "shop", id, {core::ActorKind::app, 1000}};
 }
 
+core::ClaimBudget budget_of(int jobs) {
+  core::RelayOffer relay;
+  relay.name = "primary";
+  relay.use = core::RelayUse::clean;
+  relay.jobs = jobs;
+  core::ClaimBudget budget;
+  budget.relays.push_back(std::move(relay));
+  return budget;
+}
+
 core::Committed StoreFixture::commit(std::vector<core::Command> batch, int jobs) {
   const std::size_t commands = batch.size();
-  core::Committed out = store->commit(batch, {jobs, "primary"}, now);
+  core::Committed out = store->commit(batch, budget_of(jobs), now);
   REQUIRE(out.outcomes.size() == commands);
   return out;
 }

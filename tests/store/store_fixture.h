@@ -47,6 +47,9 @@ class TemporaryFolder {
 
 [[nodiscard]] KeyRing key_ring(const std::vector<char>& keys, const std::string& source = "test.key");
 
+// One relay, "primary", with so many places.
+[[nodiscard]] core::ClaimBudget budget_of(int jobs);
+
 struct StoreFixture {
   StoreFixture();
 
