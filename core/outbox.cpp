@@ -115,7 +115,7 @@ MessageStep become_uncertain(MessageRow row, const DeliveryPolicy& policy, WallT
     row.ends_as.reset();
     return rest_uncertain(std::move(row));
   }
-  if (holds_uncertain(row, policy)) return hold(std::move(row));
+  if (row.orphaned >= k_poison_deaths || holds_uncertain(row, policy)) return hold(std::move(row));
   if (row.uncertain > 1) {
     row.state = MessageState::uncertain;
     row.due_at = row.not_after;

@@ -426,7 +426,6 @@ std::size_t fields_of(Tag tag) {
     case Tag::set_password:
     case Tag::test_relay:
     case Tag::dot_next:
-    case Tag::test_done:
       return 2;
     case Tag::drain:
     case Tag::log:
@@ -434,10 +433,12 @@ std::size_t fields_of(Tag tag) {
     case Tag::relayed:
     case Tag::uncertain:
     case Tag::ready:
+    case Tag::test_done:
       return 3;
     case Tag::not_sent:
-    case Tag::relay:
       return 5;
+    case Tag::relay:
+      return 6;
   }
   return 0;
 }

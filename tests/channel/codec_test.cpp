@@ -273,10 +273,10 @@ TEST_CASE("numbers out of range are refused") {
 TEST_CASE("items of another type or form are refused") {
   const auto done = [](std::string_view number) {  // a TestDone with `number` in place of its number
     return written([](channel::CborWriter& cbor) {
-             cbor.array(3);
+             cbor.array(4);
              cbor.number(41);
            }) +
-           std::string(number) + "\xf5";
+           std::string(number) + std::string("\xf5\x00", 2);
   };
   CHECK(channel::decode_fact(done("\x05")));
   CHECK(channel::decode_fact(done("\x18\x18")));

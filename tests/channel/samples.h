@@ -89,6 +89,9 @@ inline std::vector<core::Fact> facts() {
       core::AgentLog{"event=something key=value"},
       core::TestStep{42, core::Stage::auth, true, "235 welcome"},
       core::TestDone{43, true},
+      core::TestDone{44, false, core::RelayTrouble::auth_refused},
+      core::RelayFact{"three", core::RelayCondition::down, core::Stage::starttls, "certificate refused", 0,
+                      core::RelayTrouble::certificate},
   };
 }
 

@@ -95,7 +95,7 @@ TEST_CASE("faults of the session charge nothing") {
   row.attempt = 4;
   const AttemptKey key = key_of(row);
   std::vector<MessageEvent> faults;
-  for (int stage = 0; stage < k_stages; ++stage) {
+  for (int stage = 1; stage < k_stages; ++stage) {
     if (is_session_stage(static_cast<Stage>(stage)))
       faults.emplace_back(JobNotSent{key, static_cast<Stage>(stage), "trouble", {}});
   }
@@ -104,9 +104,7 @@ TEST_CASE("faults of the session charge nothing") {
   faults.emplace_back(JobNotSent{key, Stage::rcpt, "closing", reply(421, "4.7.0")});
   faults.emplace_back(JobRefused{key, Stage::greeting, reply(554)});
   faults.emplace_back(JobRefused{key, Stage::mail, reply(421)});
-  faults.emplace_back(JobRefused{key, Stage::mail, reply(530)});
   faults.emplace_back(JobRefused{key, Stage::rcpt, reply(250)});
-  faults.emplace_back(JobRefused{key, Stage::data, reply(554)});
   faults.emplace_back(JobRefused{key, Stage::dot, reply(421)});
   for (std::size_t i = 0; i < faults.size(); ++i) {
     CAPTURE(i);
@@ -115,8 +113,136 @@ TEST_CASE("faults of the session charge nothing") {
     CHECK(got.row.attempts == row.attempts);
     CHECK(got.row.uncertain == 0);
     CHECK(got.row.due_at == k_now + Seconds{15});  // of the fourth claim
+    CHECK(got.row.waits_for == WaitsFor::relay);
     CHECK_FALSE(got.row.verdict);
+    // With another relay it goes there at once, and not back here in this round.
+    const MessageStep next = run(row, faults[i], k_now, test::no_jitter(), OtherRelay::usable);
+    CHECK(next.row.state == State::queued);
+    CHECK(next.row.attempts == row.attempts);
+    CHECK(next.row.tried == std::vector<std::string>{"one"});
+    CHECK(next.row.revision == row.revision + 1);
   }
+}
+
+TEST_CASE("a local fault is nobody's: it waits, charges nothing and blames no relay") {
+  const MessageRow row = row_in(State::sending);
+  for (const OtherRelay other : {OtherRelay::none, OtherRelay::usable}) {
+    const MessageStep got =
+        run(row, JobNotSent{in_force(), Stage::local, "no descriptors", {}}, k_now, test::no_jitter(), other);
+    CHECK(got.row.state == State::deferred);
+    CHECK(got.row.waits_for == WaitsFor::its_time);
+    CHECK(got.row.attempts == row.attempts);
+    CHECK(got.row.tried.empty());
+  }
+}
+
+TEST_CASE("a message that waits for a relay is due when one is back, another one is not") {
+  MessageRow row = run(row_in(State::sending), JobNotSent{in_force(), Stage::connect, "refused", {}}).row;
+  const MessageStep back = run(row, RelayBack{}, k_now + Millis{1});
+  CHECK(back.row.state == State::queued);
+  row.waits_for = WaitsFor::greylist;
+  CHECK_FALSE(run(row, RelayBack{}, k_now + Millis{1}).changed);
+  row.waits_for = WaitsFor::relay;
+  CHECK(run(row, RelayBack{}, row.not_after).row.state == State::expired);
+}
+
+TEST_CASE("a round in which every relay was tried ends in a pause, after which all are asked again") {
+  MessageRow row = row_in(State::queued);
+  row.tried = {"one", "two"};
+  const MessageStep got = run(row, NoRelay{});
+  CHECK(got.row.state == State::deferred);
+  CHECK(got.row.waits_for == WaitsFor::relay);
+  CHECK(got.row.tried.empty());
+}
+
+TEST_CASE("a relay's own refusal gives one other relay, once") {
+  const MessageRow row = row_in(State::sending);
+  const JobRefused policy{in_force(), Stage::mail, reply(550, "5.7.1", "we do not like you")};
+  const MessageStep alone = run(row, policy);
+  CHECK(alone.row.state == State::failed);
+  REQUIRE(alone.row.verdict);
+  CHECK(alone.row.verdict->kind == VerdictKind::refused);
+
+  const MessageStep other = run(row, policy, k_now, test::no_jitter(), OtherRelay::usable);
+  CHECK(other.row.state == State::queued);
+  CHECK(other.row.refused_by == "one");
+  CHECK_FALSE(other.erase_content);
+  MessageRow second = run(other.row, Claim{"two"}).row;
+  const AttemptKey key = key_of(second);
+
+  SECTION("which takes it") {
+    const MessageStep got = run(second, JobRelayed{key, reply(250)});
+    CHECK(got.row.state == State::relayed);
+    CHECK_FALSE(got.row.verdict);
+    CHECK(got.row.refused_by.empty());
+  }
+  SECTION("which refuses it too: failed, with what the second said") {
+    const MessageStep got = run(second, JobRefused{key, Stage::dot, reply(554, "5.6.0", "spam")}, k_now,
+                                test::no_jitter(), OtherRelay::usable);
+    CHECK(got.row.state == State::failed);
+    CHECK(got.row.verdict->detail == "spam");
+  }
+  SECTION("which cannot be reached: the refusal of the first stands") {
+    const MessageStep got = run(second, JobNotSent{key, Stage::connect, "refused", {}});
+    CHECK(got.row.state == State::failed);
+    CHECK(got.row.verdict->detail == "we do not like you");
+    CHECK(got.erase_content);
+  }
+  SECTION("which is gone before it is asked: the same") {
+    const MessageStep got = run(other.row, NoRelay{});
+    CHECK(got.row.state == State::failed);
+    CHECK(got.row.verdict->detail == "we do not like you");
+  }
+  SECTION("which defers it: it comes again") {
+    const MessageStep got = run(second, JobRefused{key, Stage::rcpt, reply(451)});
+    CHECK(got.row.state == State::deferred);
+    CHECK(got.row.refused_by == "one");
+  }
+}
+
+TEST_CASE("a refusal of the recipient fails at once, whatever other relays there are") {
+  for (const Reply& no : {reply(550, "5.1.1"), reply(552, "5.2.2"), reply(550), reply(553)}) {
+    const MessageStep got = run(row_in(State::sending), JobRefused{in_force(), Stage::rcpt, no}, k_now,
+                                test::no_jitter(), OtherRelay::usable);
+    CHECK(got.row.state == State::failed);
+  }
+}
+
+TEST_CASE("what was greylisted comes back to the same relay") {
+  MessageRow row = row_in(State::sending);
+  row.attempts = 0;
+  const MessageStep got = run(row, JobRefused{in_force(), Stage::rcpt, reply(450, "4.7.1", "greylisted")});
+  CHECK(got.row.waits_for == WaitsFor::greylist);
+  const MessageStep due = run(got.row, Due{}, got.row.due_at);
+  CHECK(due.row.waits_for == WaitsFor::greylist);  // the choice of the relay sees it
+  CHECK(run(due.row, Claim{"one"}, got.row.due_at).row.waits_for == WaitsFor::its_time);
+}
+
+TEST_CASE("a repeat is not started in the last seconds, a first attempt is") {
+  MessageRow row = row_in(State::queued);
+  const WallTime last = row.not_after - k_last_attempt_margin;
+  CHECK(run(row, Claim{"one"}, last - Millis{1}).row.state == State::sending);
+  CHECK(run(row, Claim{"one"}, last).row.state == State::expired);
+  row.attempt = 0;
+  CHECK(run(row, Claim{"one"}, row.not_after - Millis{1}).row.state == State::sending);
+}
+
+TEST_CASE("lost in the middle of a message: at once again, then by the schedule") {
+  MessageRow row = row_in(State::sending);
+  row.attempts = 0;
+  for (const int pause : {0, 1, 3, 8}) {
+    const MessageStep got = run(row, JobNotSent{in_force(), Stage::body, "cut", {}});
+    CHECK(got.row.state == (pause == 0 ? State::queued : State::deferred));
+    if (pause > 0) CHECK(got.row.due_at == k_now + Seconds{pause});
+    row.attempts = got.row.attempts;
+  }
+}
+
+TEST_CASE("a template that says so holds what is uncertain") {
+  MessageRow row = row_in(State::sending);
+  row.on_uncertain = OnUncertain::hold;
+  CHECK(run(row, JobUncertain{in_force(), "cut"}).row.state == State::held);
+  CHECK(run(row, Orphaned{}).row.state == State::held);
 }
 
 TEST_CASE("a message does not pay for the tries that a session cost it") {
@@ -128,16 +254,23 @@ TEST_CASE("a message does not pay for the tries that a session cost it") {
   CHECK(got.row.due_at == k_now + k_second);
 }
 
-TEST_CASE("an agent that died before the dot charges nothing; a message that it dies of comes ever later") {
-  MessageRow row = row_in(State::sending);
-  for (const auto& [attempt, pause] : std::vector<std::pair<std::uint32_t, int>>{{1, 1}, {2, 3}, {9, 60}}) {
-    row.attempt = attempt;
-    const MessageStep got = run(row, AgentLost{.dot_possible = false});
-    CHECK(got.row.state == State::deferred);
-    CHECK(got.row.attempts == row.attempts);
-    CHECK(got.row.uncertain == 0);
-    CHECK(got.row.due_at == k_now + Seconds{pause});
-  }
+TEST_CASE("an agent that died before the dot charges nothing; a message that it dies of is held") {
+  const MessageRow row = row_in(State::sending);
+  const MessageStep first = run(row, AgentLost{.dot_possible = false});
+  CHECK(first.row.state == State::queued);
+  CHECK(first.row.attempts == row.attempts);
+  CHECK(first.row.uncertain == 0);
+  const MessageRow again = claimed(first.row);
+  const MessageStep second = run(again, AgentLost{.dot_possible = false});
+  CHECK(second.row.state == State::deferred);
+  CHECK(second.row.due_at == k_now + Seconds{15});  // of the fourth claim
+  const MessageRow third = claimed(run(second.row, Due{}, second.row.due_at).row, second.row.due_at);
+  CHECK(run(third, AgentLost{.dot_possible = false}, second.row.due_at).row.state == State::held);
+  CHECK(run(third, AgentLost{.dot_possible = true}, second.row.due_at).row.state == State::held);
+  // Anybody who told what became of it clears it.
+  CHECK(
+      run(third, JobNotSent{key_of(third), Stage::connect, "refused", {}}, second.row.due_at).row.orphaned ==
+      0);
 }
 
 TEST_CASE("templated mail has a schedule of its own") {
@@ -319,13 +452,13 @@ TEST_CASE("found in sending at a start: at once again, again, and the third time
   CHECK(run(claimed(released.row), Orphaned{}).row.state == State::uncertain);
 }
 
-TEST_CASE("starts that found it in sending count only in a row") {
+TEST_CASE("deaths that found it in sending count only in a row") {
   MessageRow row = row_in(State::sending);
   row.orphaned = 2;
   const AttemptKey key = in_force();
-  for (const MessageEvent& event : std::vector<MessageEvent>{
-           JobRefused{key, Stage::rcpt, reply(450)}, JobNotSent{key, Stage::connect, "refused", {}},
-           JobUncertain{key, "cut"}, AgentLost{.dot_possible = false}, AgentLost{.dot_possible = true}}) {
+  for (const MessageEvent& event :
+       std::vector<MessageEvent>{JobRefused{key, Stage::rcpt, reply(450)},
+                                 JobNotSent{key, Stage::connect, "refused", {}}, JobUncertain{key, "cut"}}) {
     CAPTURE(event.index());
     CHECK(run(row, event).row.orphaned == 0);
   }
@@ -387,9 +520,13 @@ TEST_CASE("superseded or canceled while it is being sent: what comes of it count
   for (const MessageEvent& end : std::vector<MessageEvent>{
            Supersede{}, Cancel{}, EndWithChallenge{.expired = true}, EndWithChallenge{.expired = false}}) {
     CAPTURE(end.index());
+    const auto* with = std::get_if<EndWithChallenge>(&end);
+    const State ends_as = std::holds_alternative<Supersede>(end) ? State::superseded
+                          : with != nullptr && with->expired     ? State::expired
+                                                                 : State::canceled;
     const MessageStep stop = run(row_in(State::sending), end);
     REQUIRE(stop.row.state == State::sending);
-    CHECK(stop.row.not_after == k_now);
+    CHECK(stop.row.not_after == row_in(State::sending).not_after);
     CHECK_FALSE(run(stop.row, end, k_now + k_second).changed);
     const WallTime later = k_now + Millis{20};
     CHECK(run(stop.row, JobRelayed{in_force(), reply(250)}, later).row.state == State::relayed);
@@ -399,7 +536,7 @@ TEST_CASE("superseded or canceled while it is being sent: what comes of it count
              JobRefused{in_force(), Stage::rcpt, reply(450, "4.7.1")},
              JobNotSent{in_force(), Stage::body, "canceled", {}}, AgentLost{.dot_possible = false}}) {
       const MessageStep got = run(stop.row, fact, later);
-      CHECK(got.row.state == State::expired);
+      CHECK(got.row.state == ends_as);
       CHECK(got.erase_content);
     }
     for (const DeliveryPolicy& policy : {test::no_jitter(), holding()}) {

@@ -75,9 +75,9 @@ inline MessageRow resting_row() {
 }
 
 inline MessageStep run(const MessageRow& row, const MessageEvent& event, WallTime now = k_now,
-                       const DeliveryPolicy& policy = no_jitter()) {
+                       const DeliveryPolicy& policy = no_jitter(), OtherRelay other = OtherRelay::none) {
   SeededRandom jitter(1);
-  return step(row, event, policy, now, jitter);
+  return step(row, event, policy, now, jitter, other);
 }
 
 }  // namespace mailotp::core::test

@@ -26,24 +26,9 @@ struct Deed {
 
 rc::Gen<Deed> any_deed() {
   // Claims, dues and facts more often than ends and operators, so that walks are long.
-  const auto alternative = rc::gen::weightedElement<std::size_t>({{20, 0},
-                                                                  {2, 1},
-                                                                  {1, 2},
-                                                                  {6, 3},
-                                                                  {6, 4},
-                                                                  {4, 5},
-                                                                  {3, 6},
-                                                                  {5, 7},
-                                                                  {20, 8},
-                                                                  {1, 9},
-                                                                  {1, 10},
-                                                                  {2, 11},
-                                                                  {3, 12},
-                                                                  {3, 13},
-                                                                  {1, 14},
-                                                                  {1, 15},
-                                                                  {1, 16},
-                                                                  {1, 17}});
+  const auto alternative = rc::gen::weightedElement<std::size_t>(
+      {{20, 0}, {2, 1},  {1, 2},  {6, 3},  {6, 4},  {4, 5},  {3, 6},  {5, 7},  {20, 8}, {1, 9},
+       {1, 10}, {2, 11}, {3, 12}, {3, 13}, {1, 14}, {1, 15}, {1, 16}, {1, 17}, {2, 18}, {2, 19}});
   const auto detail = rc::gen::inRange(0, 1000);
   // Now and then a long time passes.
   const auto pause =
@@ -99,6 +84,10 @@ MessageEvent event_of(const Deed& deed, const MessageRow& row) {
       return SuccessDsn{};
     case 16:
       return FailureDsn{Verdict{}};
+    case 18:
+      return NoRelay{};
+    case 19:
+      return RelayBack{};
     default:
       return DelayDsn{Verdict{}};
   }
@@ -141,8 +130,12 @@ void check_attempts(const MessageRow& before, const MessageEvent& event, const M
   const MessageRow& after = got.row;
   const bool claimed = before.state == State::queued && after.state == State::sending;
   RC_ASSERT(after.attempt == before.attempt + (claimed ? 1 : 0));
-  RC_ASSERT((after.state == State::sending) == (claimed || (before.state == State::sending && !got.changed) ||
-                                                (before.state == State::sending && after.not_after == now)));
+  // In the agent's hands it stays there, whatever happens around it, until a fact or a loss ends that.
+  const bool from_outside = std::holds_alternative<Supersede>(event) ||
+                            std::holds_alternative<Cancel>(event) ||
+                            std::holds_alternative<EndWithChallenge>(event);
+  RC_ASSERT((after.state == State::sending) ==
+            (claimed || (before.state == State::sending && (!got.changed || from_outside))));
   if (claimed) {
     RC_ASSERT(std::holds_alternative<Claim>(event));
     RC_ASSERT(now < before.not_after);
@@ -161,6 +154,9 @@ void check_plan(const MessageRow& before, const MessageStep& got, WallTime now) 
   if (after.state == State::queued) RC_ASSERT(now < after.not_after);
   if (after.state == State::deferred) RC_ASSERT(after.due_at <= after.not_after - k_last_attempt_margin);
   if (after.state == State::deferred) RC_ASSERT(after.due_at > now);
+  // A round of relays ends with every pause, and what comes back from outside ends nothing else.
+  if (after.state == State::deferred || after.state == State::uncertain) RC_ASSERT(after.tried.empty());
+  if (after.state != State::sending) RC_ASSERT(!after.ends_as);
   if (after.state == State::uncertain && !is_over(after)) {
     RC_ASSERT(after.due_at <= after.not_after);
     RC_ASSERT(after.due_at >= now);
@@ -187,7 +183,8 @@ TEST_CASE("a message on random walks") {
     for (const Deed& deed : deeds) {
       now += deed.pause;
       const MessageEvent event = event_of(deed, row);
-      const MessageStep got = step(row, event, policy, now, jitter);
+      const auto other = deed.detail % 3 == 0 ? OtherRelay::usable : OtherRelay::none;
+      const MessageStep got = step(row, event, policy, now, jitter, other);
       check_lifecycle(row, got);
       check_attempts(row, event, got, now);
       check_plan(row, got, now);

@@ -149,13 +149,13 @@ TEST_CASE("a fact of an attempt that is not in force changes nothing") {
   CHECK(db.dump() == ended);
 }
 
-TEST_CASE("a message lost before the dot is deferred, one lost after it is uncertain") {
+TEST_CASE("a message lost before the dot is sent again, one lost after it is uncertain") {
   StoreFixture f;
   const core::ChallengeView made = f.created();
   const auto jobs = f.claim();
   const bool dot = GENERATE(false, true);
   f.done(core::SettleLost{f.now, jobs[0].key, dot});
-  CHECK(f.message_view(made.message->id).state == (dot ? MessageState::uncertain : MessageState::deferred));
+  CHECK(f.message_view(made.message->id).state == (dot ? MessageState::uncertain : MessageState::queued));
 }
 
 TEST_CASE("an uncertain message is repeated once with the same bytes, then rests without a body") {
@@ -214,7 +214,7 @@ TEST_CASE("a message in the agent's hands keeps its row when its challenge ends,
   }
   SECTION("it did not leave") {
     f.done(f.fact(core::JobNotSent{jobs[0].key, core::Stage::connect, "refused", std::nullopt}));
-    CHECK(f.message_view(made.message->id).state == MessageState::expired);
+    CHECK(f.message_view(made.message->id).state == MessageState::canceled);
   }
   SECTION("nobody knows") {
     f.done(f.fact(core::JobUncertain{jobs[0].key, "lost"}));

@@ -31,7 +31,7 @@ TEST_CASE("a new database is private, marked as ours and in WAL mode") {
   CHECK((file.st_mode & 0777) == 0600);
   Database db(f.database_path());
   CHECK(db.value("PRAGMA application_id") == std::to_string(0x6d6f7470));
-  CHECK(db.value("PRAGMA user_version") == "1");
+  CHECK(db.value("PRAGMA user_version") == "2");
   CHECK(db.value("PRAGMA journal_mode") == "wal");
   CHECK(db.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE '%STRICT%'").empty());
 }
