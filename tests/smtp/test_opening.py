@@ -306,7 +306,7 @@ class Reaching(Opening):
             driver.fact("dot_next")
             driver.send(2)
             fact = driver.ended(2)
-            self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "connect"))
+            self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "local"))
             self.assertEqual(driver.ended(1)["fact"], "uncertain")
 
 

@@ -280,7 +280,7 @@ class Daemon:
     # -- the folder
 
     def write_config(self, **tables):
-        """Tables by name, laid over those of the tests; `relay` is the capture relay."""
+        """Tables by name, laid over those of the tests; `relay` is the capture relay, another one, or a list."""
         every = {
             "daemon": {"mode": "development", "state_dir": self.state, "api_socket": self.api_socket,
                        "admin_socket": self.admin_socket, "key_file": self.key, "templates": TEMPLATES,
@@ -291,12 +291,14 @@ class Daemon:
             **MAIN_PURPOSES,
         }
         for name, keys in tables.items():
-            every[name] = {**every.get(name, {}), **keys}
-        relay = every.pop("relay", {})
-        if "host" not in relay:
-            relay = {"name": "capture", "kind": "capture", "directory": self.mails, **relay}
+            every[name] = keys if isinstance(keys, list) else {**every.get(name, {}), **keys}
+        relays = every.pop("relay", {})
+        if not isinstance(relays, list):
+            if "host" not in relays:
+                relays = {"name": "capture", "kind": "capture", "directory": self.mails, **relays}
+            relays = [relays]
         text = "".join(table(name, keys) for name, keys in every.items())
-        text += "[" + table("relay", relay).replace("]\n", "]]\n", 1)
+        text += "".join("[" + table("relay", relay).replace("]\n", "]]\n", 1) for relay in relays)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text)
         return text
