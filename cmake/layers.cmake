@@ -4,6 +4,9 @@ target_compile_options(mailotp_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -fno-omit-frame-pointer
   $<$<BOOL:${MAILOTP_WERROR}>:-Werror>)
 target_compile_definitions(mailotp_flags INTERFACE MAILOTP_VERSION="${PROJECT_VERSION}")
+if(MAILOTP_CRASH_POINTS)
+  target_compile_definitions(mailotp_flags INTERFACE MAILOTP_CRASH_POINTS)
+endif()
 if(MAILOTP_SANITIZE)
   target_compile_options(mailotp_flags INTERFACE -fsanitize=${MAILOTP_SANITIZE} -fno-sanitize-recover=all)
   target_link_options(mailotp_flags INTERFACE -fsanitize=${MAILOTP_SANITIZE})

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/crash_point.h"
 namespace mailotp::store {
 
 using core::Errc;
@@ -192,6 +193,19 @@ Result<std::int64_t> version_of(Connection& db) {
   return *version;
 }
 
+// One transaction; an error may leave it open.
+Result<> run_step(Connection& db, const char* statements, std::size_t version) {
+  const std::string begin = fmt::format("BEGIN IMMEDIATE; PRAGMA application_id = {};", k_application_id);
+  if (auto begun = db.exec(begin.c_str()); !begun) return begun;
+  MAILOTP_CRASH_POINT("migration_begun");
+  if (auto changed = db.exec(statements); !changed) return changed;
+  MAILOTP_CRASH_POINT("migration_written");
+  if (auto done = db.exec(fmt::format("PRAGMA user_version = {}; COMMIT;", version).c_str()); !done)
+    return done;
+  MAILOTP_CRASH_POINT("migration_done");
+  return {};
+}
+
 }  // namespace
 
 std::span<const char* const> migrations() {
@@ -202,10 +216,7 @@ Result<> migrate(Connection& db) {
   const auto version = version_of(db);
   if (!version) return tl::unexpected(version.error());
   for (auto i = static_cast<std::size_t>(*version); i < k_migrations.size(); ++i) {
-    const std::string step =
-        fmt::format("BEGIN IMMEDIATE; PRAGMA application_id = {}; {} PRAGMA user_version = {}; COMMIT;",
-                    k_application_id, k_migrations[i], i + 1);
-    if (auto done = db.exec(step.c_str()); !done) {
+    if (auto done = run_step(db, k_migrations[i], i + 1); !done) {
       if (db.in_transaction()) {
         if (auto undone = db.exec("ROLLBACK"); !undone) return undone;
       }

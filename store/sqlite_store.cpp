@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/crash_point.h"
 #include "store/challenge_commands.h"
 #include "store/clock_shift.h"
 #include "store/lock.h"
@@ -131,7 +132,9 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, std::vect
   if (result) result = tx.write_counters();
   if (result) {
     phase = Phase::commit;
+    MAILOTP_CRASH_POINT("commit_next");
     result = writer.sql[WriterSql::commit].run();
+    MAILOTP_CRASH_POINT("commit_done");
     if (!result && result.error().code == Errc::io) broken = result.error();
   }
   if (!result) {

@@ -1,5 +1,7 @@
 #include "store/wal.h"
 
+#include "core/crash_point.h"
+
 namespace mailotp::store {
 
 using core::Result;
@@ -26,7 +28,9 @@ int Wal::committed(void* log, sqlite3* /*db*/, const char* /*name*/, int pages) 
 Result<> Wal::checkpoint(int mode) {
   int in_log = 0;
   int moved = 0;
+  MAILOTP_CRASH_POINT("checkpoint_next");
   const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, mode, &in_log, &moved);
+  MAILOTP_CRASH_POINT("checkpoint_done");
   // A reader is in the way: what could be moved has been.
   if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return {};
   return tl::unexpected(sqlite_error(db_, code, "checkpoint"));

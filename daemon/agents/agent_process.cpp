@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "core/crash_point.h"
 #include "mail/channel/codec.h"
 
 namespace mailotp::daemon {
@@ -44,6 +45,7 @@ AgentProcess::AgentProcess(uv_loop_t* loop, int channel, Owner& owner)
       flush_(loop,
              [this] {
                channel_.flush();
+               MAILOTP_CRASH_POINT("handed_over");
                watch();
              }),
       between_ends_(loop, [this] {

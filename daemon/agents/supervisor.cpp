@@ -126,8 +126,10 @@ void AgentSupervisor::start_agent() {
     relays_.insert(relay.name);
   core::Result<core::Secret> frame = channel::encode(core::Order(std::move(hello)));
   if (frame) {
-    auto process =
-        AgentProcess::spawn(loop_, options_.program, options_.environment, lock_.descriptor(), *this);
+    std::vector<std::string> environment = options_.environment;
+    for (std::string& setting : std::exchange(options_.first_environment, {}))
+      environment.push_back(std::move(setting));
+    auto process = AgentProcess::spawn(loop_, options_.program, environment, lock_.descriptor(), *this);
     if (process)
       process_ = std::move(*process);
     else

@@ -53,11 +53,12 @@ class AgentListener {
 };
 
 struct AgentOptions {
-  std::string name;                      // in log lines: "smtp"
-  std::string program;                   // absolute
-  std::string lock_path;                 // in a folder that only the daemon writes
-  std::vector<std::string> environment;  // all of the child's, as "NAME=value"
-  core::Millis backoff_first{100};       // before a restart; doubles up to backoff_most
+  std::string name;                            // in log lines: "smtp"
+  std::string program;                         // absolute
+  std::string lock_path;                       // in a folder that only the daemon writes
+  std::vector<std::string> environment;        // all of the child's, as "NAME=value"
+  std::vector<std::string> first_environment;  // what the first child gets besides
+  core::Millis backoff_first{100};             // before a restart; doubles up to backoff_most
   core::Millis backoff_most{5000};
   core::Millis steady_after{30'000};  // an agent that was ready for this long starts the backoff anew
   core::Millis lock_patience{1000};

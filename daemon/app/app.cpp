@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "core/check.h"
+#include "core/crash_point.h"
 #include "daemon/agents/supervisor.h"
 #include "daemon/api/admin_api.h"
 #include "daemon/api/apps_api.h"
@@ -216,6 +217,9 @@ void App::Parts::connect() {
   options.name = "smtp";
   options.program = agent_program("mailotp-smtp");
   options.lock_path = config.daemon.state_dir + "/mailotp-smtp.lock";
+  // An agent that died as ordered is followed by one that goes on.
+  if (std::string order = core::crash_order(); !order.empty())
+    options.first_environment.push_back(std::move(order));
   agent.emplace(
       &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
   passwords.emplace(

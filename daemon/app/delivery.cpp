@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/crash_point.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -63,6 +64,7 @@ void Delivery::on_fact(core::Fact fact) {
                  [](const core::JobDotNext&) {},  // remembered by the supervisor, in case the agent dies
                  [&](core::JobRelayed& ended) {
                    const core::AttemptKey key = ended.key;
+                   MAILOTP_CRASH_POINT("relayed_heard");
                    settle(key, std::move(ended), Answered::yes);
                  },
                  [&](core::JobRefused& ended) {

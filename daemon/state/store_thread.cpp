@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "core/check.h"
+#include "core/crash_point.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -21,6 +22,15 @@ constexpr std::size_t k_batch = 256;                // commands in one transacti
 constexpr core::Millis k_idle_before_checkpoint{20};
 constexpr core::Millis k_pause_after_failure{1000};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
+
+#if defined(MAILOTP_CRASH_POINTS)
+bool has_relayed(const std::vector<core::Command>& batch) {
+  return std::ranges::any_of(batch, [](const core::Command& command) {
+    const auto* settled = std::get_if<core::SettleFact>(&command);
+    return settled != nullptr && std::holds_alternative<core::JobRelayed>(settled->fact);
+  });
+}
+#endif
 
 bool has_places(const core::ClaimBudget& budget) {
   return std::ranges::any_of(budget.relays, [](const core::RelayOffer& relay) {
@@ -62,6 +72,7 @@ bool StoreThread::submit(core::Command command, Completion done) {
   Item item;
   item.command.push_back(std::move(command));
   item.done = std::move(done);
+  MAILOTP_CRASH_POINT("accepted");
   return commands_.try_push(item);
 }
 
@@ -147,6 +158,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep) {
   claim_again_ = false;
   if (nothing) return;
   delivery.committed = store_->commit(batch, budget_, now);
+  MAILOTP_CRASH_POINT_IF(has_relayed(batch), "relayed_committed");
   CHECK(delivery.committed.outcomes.size() == delivery.completions.size());
   note_handed_out(delivery.committed.jobs);
   next_due_ = delivery.committed.next_due;
@@ -202,6 +214,7 @@ void StoreThread::keep_unsettled(std::vector<core::Command>& batch,
 
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
+    MAILOTP_CRASH_POINT_IF(!delivery.completions.empty(), "committed");
     core::Result<> health;
     if (delivery.committed.error) health = tl::unexpected(*delivery.committed.error);
     for (const core::Outcome& outcome : delivery.committed.outcomes) {
@@ -218,7 +231,9 @@ void StoreThread::deliver() {
     // Jobs leave before the answers are written: the mail is on its way while the app still reads.
     if (!delivery.committed.jobs.empty()) observer_.on_jobs(std::move(delivery.committed.jobs));
     for (std::size_t i = 0; i < delivery.completions.size(); ++i) {
-      if (delivery.completions[i]) delivery.completions[i](std::move(delivery.committed.outcomes[i]));
+      if (!delivery.completions[i]) continue;
+      MAILOTP_CRASH_POINT("replying");
+      delivery.completions[i](std::move(delivery.committed.outcomes[i]));
     }
     if (!delivery.committed.changes.empty()) observer_.on_changes(delivery.committed.changes);
     if (delivery.stopped && stopped_) std::exchange(stopped_, nullptr)();

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "core/check.h"
+#include "core/crash_point.h"
 #include "mail/channel/codec.h"
 #include "mail/smtp/sendable.h"
 
@@ -192,13 +193,16 @@ void Connection::send_dot() {
   const std::uint64_t now = uv_now(setting_.loop);
   if (now >= task_->dot_before)
     return lose({Stage::body, "no dot within its time", std::nullopt, OpenFault::Kind::timed_out});
+  MAILOTP_CRASH_POINT("dot_next");
   // First the fact, then the dot: from here a loss is an uncertainty.
   setting_.sink.report(core::JobDotNext{task_->job.key});
+  MAILOTP_CRASH_POINT("dot_announced");
   dot_ = Dot::queued;
   conversation_->dot_sent();
 }
 
 void Connection::dot_left() {
+  MAILOTP_CRASH_POINT("dot_left");
   dot_ = Dot::left;
   ++phases_;
   const std::uint64_t now = uv_now(setting_.loop);
@@ -219,6 +223,7 @@ void Connection::on_drained() {
 
 void Connection::relayed(core::Reply reply) {
   if (!task_) return;
+  MAILOTP_CRASH_POINT("relay_said_yes");
   setting_.sink.report(core::JobRelayed{task_->job.key, std::move(reply)});
   task_.reset();
 }

@@ -329,13 +329,13 @@ class Daemon:
         return subprocess.run(self.command(*more), capture_output=True, text=True, timeout=bound, check=False,
                               cwd=self.folder, stdin=subprocess.DEVNULL)
 
-    def launch(self):
-        """Starts it, and waits for nothing."""
+    def launch(self, environment=None):
+        """Starts it, and waits for nothing. `environment`: variables over our own."""
         if not os.path.exists(self.key):
             self.keygen()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.folder)
+                                            cwd=self.folder, env={**os.environ, **(environment or {})})
 
     def start(self):
         """Starts it and waits until it is ready."""
