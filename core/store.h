@@ -256,6 +256,14 @@ struct CancelChallenge {
   std::optional<Once> once = {};
 };
 
+// A request that can no longer be carried out (its template is gone, its time is past), but may have been:
+// its KeptAnswer or Refusal idempotency_mismatch; else Refusal not_found. Changes nothing.
+struct Recall {
+  WallTime at;
+  std::string app;
+  Once once;
+};
+
 struct SettleFact {  // JobDotNext, JobRelayed, JobRefused, JobNotSent, JobUncertain
   WallTime at;
   Fact fact;
@@ -301,8 +309,9 @@ struct ShiftClock {
   Millis by{0};
 };
 
-using Command = std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge,
-                             SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock>;
+using Command =
+    std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge, Recall,
+                 SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock>;
 
 // Something that a long-poll may wait for has changed.
 struct Change {

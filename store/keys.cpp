@@ -34,7 +34,7 @@ using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Releaser<EVP_CIPHER_CTX, E
 
 constexpr std::size_t k_nonce = 12;
 constexpr std::size_t k_tag = 16;
-constexpr std::array<std::string_view, 3> k_kind_labels{"content", "code", "data"};
+constexpr std::array<std::string_view, 4> k_kind_labels{"content", "code", "data", "answer"};
 
 unsigned char* writable(std::string& bytes) {
   return reinterpret_cast<unsigned char*>(bytes.data());
@@ -121,6 +121,8 @@ struct Key {
   KeyId id = 0;
   MacContext code;
   MacContext binding;
+  MacContext once;
+  MacContext request;
   std::array<CipherContext, k_kind_labels.size()> sealing;
   std::array<CipherContext, k_kind_labels.size()> unsealing;
 };
@@ -128,16 +130,18 @@ struct Key {
 Result<Key> make_key(const Secret& master, EVP_KDF* hkdf, EVP_MAC* hmac, EVP_CIPHER* aes) {
   Key key;
   const auto id = derive(hkdf, master, "mailotpd key id", sizeof(KeyId));
-  const auto code = derive(hkdf, master, "mailotpd code hash", 32);
-  const auto binding = derive(hkdf, master, "mailotpd binding hash", 32);
-  if (!id || !code || !binding) return crypto_failed("HKDF");
+  if (!id) return tl::unexpected(id.error());
   for (const char c : id->reveal())
     key.id = key.id << 8 | static_cast<unsigned char>(c);
-  auto code_context = keyed_mac(hmac, *code);
-  auto binding_context = keyed_mac(hmac, *binding);
-  if (!code_context || !binding_context) return crypto_failed("HMAC");
-  key.code = *std::move(code_context);
-  key.binding = *std::move(binding_context);
+  const std::array<std::pair<std::string_view, MacContext*>, 4> hashes{
+      {{"code", &key.code}, {"binding", &key.binding}, {"once", &key.once}, {"request", &key.request}}};
+  for (const auto& [purpose, context] : hashes) {
+    const auto secret = derive(hkdf, master, fmt::format("mailotpd {} hash", purpose), 32);
+    if (!secret) return tl::unexpected(secret.error());
+    auto keyed = keyed_mac(hmac, *secret);
+    if (!keyed) return tl::unexpected(keyed.error());
+    *context = *std::move(keyed);
+  }
   for (std::size_t kind = 0; kind < k_kind_labels.size(); ++kind) {
     const auto seal = derive(hkdf, master, fmt::format("mailotpd seal {}", k_kind_labels[kind]), 32);
     if (!seal) return tl::unexpected(seal.error());
@@ -206,6 +210,13 @@ bool KeyRing::has(KeyId key) const {
   return state_->find(key).has_value();
 }
 
+std::vector<KeyId> KeyRing::ids() const {
+  std::vector<KeyId> out;
+  for (const Key& key : state_->keys)
+    out.push_back(key.id);
+  return out;
+}
+
 const std::string& KeyRing::source() const {
   return state_->source;
 }
@@ -221,6 +232,18 @@ Result<Mac> KeyRing::binding_mac(KeyId key, const core::Id& challenge, std::stri
   const auto found = state_->find(key);
   if (!found) return tl::unexpected(found.error());
   return mac_of((*found)->binding.get(), {bytes_of(challenge), binding});
+}
+
+Result<Mac> KeyRing::once_mac(KeyId key, std::string_view app, std::string_view once_key) {
+  const auto found = state_->find(key);
+  if (!found) return tl::unexpected(found.error());
+  return mac_of((*found)->once.get(), {app, once_key});
+}
+
+Result<Mac> KeyRing::request_mac(KeyId key, const Mac& once, std::string_view request) {
+  const auto found = state_->find(key);
+  if (!found) return tl::unexpected(found.error());
+  return mac_of((*found)->request.get(), {store::bytes_of(once), request});
 }
 
 Result<std::string> KeyRing::seal(Sealed kind, const core::Id& record, std::string_view plain,

@@ -1,5 +1,5 @@
-// What is done with the keys: hashing codes, sealing what must not lie in the database in the clear. From
-// each master key four purposes have keys of their own (HKDF-SHA256, RFC 5869).
+// What is done with the keys: hashing codes, sealing what must not lie in the database in the clear. Each
+// purpose has a key of its own from each master key (HKDF-SHA256, RFC 5869).
 #pragma once
 
 #include <array>
@@ -37,7 +37,7 @@ struct CodeSubject {
 };
 
 // What a sealed value is; part of what its seal authenticates, and each has a key of its own.
-enum class Sealed : std::uint8_t { content = 0, code = 1, data = 2 };
+enum class Sealed : std::uint8_t { content = 0, code = 1, data = 2, answer = 3 };
 
 // All keys of the key file. One thread.
 class KeyRing {
@@ -51,11 +51,15 @@ class KeyRing {
 
   [[nodiscard]] KeyId writing() const;
   [[nodiscard]] bool has(KeyId key) const;
+  [[nodiscard]] std::vector<KeyId> ids() const;  // the writing one first
   [[nodiscard]] const std::string& source() const;
 
   // HMAC-SHA256. Errc::not_found for a key that is not in the ring.
   [[nodiscard]] core::Result<Mac> code_mac(KeyId key, const CodeSubject& subject, std::string_view code);
   [[nodiscard]] core::Result<Mac> binding_mac(KeyId key, const core::Id& challenge, std::string_view binding);
+  // Of an app's Idempotency-Key, and of the request that came with it: a request may hold a code.
+  [[nodiscard]] core::Result<Mac> once_mac(KeyId key, std::string_view app, std::string_view once_key);
+  [[nodiscard]] core::Result<Mac> request_mac(KeyId key, const Mac& once, std::string_view request);
 
   // AES-256-GCM under the writing key: nonce (12 bytes, random), ciphertext, tag (16). `record` and `kind`
   // are authenticated, so that a value cannot be moved to another row or column.

@@ -5,6 +5,7 @@
 #include "core/crash_point.h"
 #include "store/challenge_commands.h"
 #include "store/clock_shift.h"
+#include "store/idempotency.h"
 #include "store/lock.h"
 #include "store/message_commands.h"
 #include "store/migrations.h"
@@ -49,7 +50,9 @@ Result<> check_keys(Writer& writer) {
     if (*in_challenge || *in_body)
       return core::fail(Errc::invalid, fmt::format("store: the database needs the key {}, which is not in {}",
                                                    format_key_id(id), writer.keys.source()));
-    // Retired in good order: nothing that it sealed is left.
+    // Retired in good order: nothing that it sealed is needed. Kept answers may be left; they are found with
+    // a key of the ring alone and go within a day, and a key that must go is worth more than a repeat of
+    // theirs.
     if (auto done = writer.sql[WriterSql::key_forget].run(id); !done) return done;
   }
   return writer.sql[WriterSql::key_add].run(writer.keys.writing());
@@ -73,11 +76,22 @@ Result<core::Answer> done(Result<> result) {
 struct Runner {
   Transaction& tx;
 
-  Result<core::Answer> operator()(const core::CreateChallenge& c) const { return create(tx, c); }
-  Result<core::Answer> operator()(const core::CreateMessage& c) const { return create(tx, c); }
-  Result<core::Answer> operator()(const core::SendChallenge& c) const { return send(tx, c); }
-  Result<core::Answer> operator()(const core::CheckCode& c) const { return check(tx, c); }
-  Result<core::Answer> operator()(const core::CancelChallenge& c) const { return cancel(tx, c); }
+  Result<core::Answer> operator()(const core::CreateChallenge& c) const {
+    return run_once(tx, c, [&] { return create(tx, c); });
+  }
+  Result<core::Answer> operator()(const core::CreateMessage& c) const {
+    return run_once(tx, c, [&] { return create(tx, c); });
+  }
+  Result<core::Answer> operator()(const core::SendChallenge& c) const {
+    return run_once(tx, c, [&] { return send(tx, c); });
+  }
+  Result<core::Answer> operator()(const core::CheckCode& c) const {
+    return run_once(tx, c, [&] { return check(tx, c); });
+  }
+  Result<core::Answer> operator()(const core::CancelChallenge& c) const {
+    return run_once(tx, c, [&] { return cancel(tx, c); });
+  }
+  Result<core::Answer> operator()(const core::Recall& c) const { return recall(tx, c); }
   Result<core::Answer> operator()(const core::SettleFact& c) const { return done(settle(tx, c)); }
   Result<core::Answer> operator()(const core::SettleLost& c) const { return done(settle(tx, c)); }
   Result<core::Answer> operator()(const core::Sweep& c) const {

@@ -100,6 +100,10 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "UNION ALL SELECT min(due_at) FROM message WHERE state = 2 "
      "UNION ALL SELECT min(due_at) FROM message WHERE state = 3 "
      "UNION ALL SELECT min(due_at) FROM message WHERE state = 4)"},
+    {"once_find", "SELECT n, at, request, answer FROM idempotency WHERE mac = ?1"},
+    {"once_forget", "DELETE FROM idempotency WHERE mac = ?1"},
+    {"once_add",
+     "INSERT INTO idempotency (mac, at, recipient, request, key, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
     {"key_all", "SELECT id FROM key"},
     {"key_add", "INSERT INTO key (id) VALUES (?1) ON CONFLICT (id) DO NOTHING"},
     {"key_forget", "DELETE FROM key WHERE id = ?1"},
