@@ -12,7 +12,7 @@ using core::Result;
 namespace {
 
 constexpr int k_rows_a_claim = 512;  // looked at, besides those that are handed out
-constexpr int k_rows_a_look = 16;    // read at once beyond the free places
+constexpr int k_rows_a_look = 16;    // read ahead of the free places
 
 // Loads everything before anything is changed: an UPDATE would move rows in the index that is being read.
 Result<std::vector<MessageRecord>> all_messages(Rows rows) {
@@ -112,7 +112,8 @@ class Claims {
     if (auto limited = limit(); !limited) return tl::unexpected(limited.error());
     int left = k_rows_a_claim;
     while (places() > 0 && left > 0) {
-      const int wanted = std::min(places() + k_rows_a_look, k_rows_a_claim);
+      // Nearly always every row goes; only among those that cannot it pays to read ahead.
+      const int wanted = places() + (left < k_rows_a_claim ? k_rows_a_look : 0);
       auto queued = all_messages(tx_.sql(WriterSql::message_claimable).select(due_at_, n_, wanted));
       if (!queued) return tl::unexpected(queued.error());
       if (queued->empty()) break;
