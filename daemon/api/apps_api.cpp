@@ -1,9 +1,10 @@
 #include "daemon/api/apps_api.h"
 
-#include <memory>
+#include <optional>
 #include <utility>
 
 #include "daemon/api/answers.h"
+#include "daemon/api/asked.h"
 #include "daemon/api/requests.h"
 #include "daemon/api/shared_api.h"
 #include "daemon/api/views.h"
@@ -17,39 +18,9 @@ core::Actor actor_of(const HttpRequest& request) {
   return {core::ActorKind::app, request.peer.uid};
 }
 
-// One request that went to the store: its answer finds the way back to the client.
-class Asked {
- public:
-  Asked(Responder responder, std::string request_id)
-      : responder_(std::make_shared<Responder>(std::move(responder))), request_id_(std::move(request_id)) {}
-
-  void respond(HttpResponse response) const { responder_->respond(std::move(response)); }
-  [[nodiscard]] const std::string& request_id() const { return request_id_; }
-
-  // Submits `command`; `answered` makes the response from a successful answer of type A.
-  template <class A, class F>
-  void submit(Services& services, core::Command command, F answered) const {
-    const auto done = [asked = *this, answered = std::move(answered)](const core::Outcome& outcome) {
-      if (!outcome) return asked.respond(error_answer(outcome.error(), asked.request_id()));
-      if (const auto* refusal = std::get_if<core::Refusal>(&*outcome))
-        return asked.respond(refusal_answer(*refusal, asked.request_id()));
-      const auto* answer = std::get_if<A>(&*outcome);
-      if (answer == nullptr)
-        return asked.respond(problem(Problem::internal, "no answer of the store", asked.request_id()));
-      asked.respond(answered(*answer));
-    };
-    if (!services.store.submit(std::move(command), done))
-      respond(problem(Problem::overloaded, "more requests wait than can be taken", request_id_));
-  }
-
- private:
-  std::shared_ptr<Responder> responder_;  // a completion is copied on its way through std::function
-  std::string request_id_;
-};
-
 template <class T>
 bool refused(const Parsed<T>& parsed, const Asked& asked) {
-  if (!parsed) asked.respond(make_problem(parsed.error(), asked.request_id()));
+  if (!parsed) asked.refuse(make_problem(parsed.error(), asked.request_id()));
   return !parsed;
 }
 
@@ -108,9 +79,9 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   // send.
   const core::Id message = services.ids.next(command.at);
   auto mail = services.composer.compose(compose_request(command, message));
-  if (!mail) return asked.respond(compose_error_answer(mail.error(), asked.request_id()));
+  if (!mail) return asked.refuse(compose_error_answer(mail.error(), asked.request_id()));
   if (request.send == SendNow::yes) command.message = core::NewMessage{message, std::move(*mail)};
-  asked.submit<core::ChallengeAnswer>(services, std::move(command), challenge_answer);
+  asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
 }
 
 void post_challenge(Services& services, const HttpRequest& request, const Asked& asked) {
@@ -132,25 +103,24 @@ void post_generate(Services& services, const HttpRequest& request, const Asked& 
   create(services, std::move(full), core::CreateChallenge::Reuse::open_one, actor_of(request), asked);
 }
 
-void check(Services& services, core::CheckCode command, const HttpRequest& request, int max_attempts,
-           const Asked& asked) {
+void check(core::CheckCode command, const HttpRequest& request, int max_attempts, const Asked& asked) {
   command.at = wall_now();
   command.app = app_of(Audience::app, request);
   command.actor = actor_of(request);
-  asked.submit<core::CheckAnswer>(
-      services, std::move(command),
-      [max_attempts](const core::CheckAnswer& answer) { return ok_json(check_json(answer, max_attempts)); });
+  asked.submit<core::CheckAnswer>(std::move(command), [max_attempts](const core::CheckAnswer& answer) {
+    return ok_json(check_json(answer, max_attempts));
+  });
 }
 
 // The id in the path, or a 404 that does not tell "never was" from "is another app's".
 std::optional<core::Id> path_id(const std::string& text, const Asked& asked) {
   const auto id = core::parse_id(text);
   if (id) return *id;
-  asked.respond(problem(Problem::not_found, "there is none of this id", asked.request_id()));
+  asked.refuse(problem(Problem::not_found, "there is none of this id", asked.request_id()));
   return std::nullopt;
 }
 
-void post_check(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
+void post_check(Services&, const HttpRequest& request, const std::string& id, const Asked& asked) {
   const auto challenge = path_id(id, asked);
   if (!challenge) return;
   auto parsed = parse_check(request.body);
@@ -159,7 +129,7 @@ void post_check(Services& services, const HttpRequest& request, const std::strin
   command.id = *challenge;
   command.typed = std::move(parsed->code);
   command.binding = std::move(parsed->binding);
-  check(services, std::move(command), request, 1, asked);
+  check(std::move(command), request, 1, asked);
 }
 
 void post_verify(Services& services, const HttpRequest& request, const Asked& asked) {
@@ -170,7 +140,7 @@ void post_verify(Services& services, const HttpRequest& request, const Asked& as
   command.purpose = std::move(parsed->purpose);
   command.typed = std::move(parsed->code);
   const int max_attempts = services.config.purposes.at(command.purpose).max_attempts;
-  check(services, std::move(command), request, max_attempts, asked);
+  check(std::move(command), request, max_attempts, asked);
 }
 
 void post_send(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
@@ -182,10 +152,10 @@ void post_send(Services& services, const HttpRequest& request, const std::string
   command.id = *challenge;
   command.message = services.ids.next(command.at);
   command.actor = actor_of(request);
-  asked.submit<core::ChallengeAnswer>(services, std::move(command), challenge_answer);
+  asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
 }
 
-void post_cancel(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
+void post_cancel(Services&, const HttpRequest& request, const std::string& id, const Asked& asked) {
   const auto challenge = path_id(id, asked);
   if (!challenge || refused(parse_nothing(request.body), asked)) return;
   core::CancelChallenge command;
@@ -193,7 +163,7 @@ void post_cancel(Services& services, const HttpRequest& request, const std::stri
   command.app = app_of(Audience::app, request);
   command.id = *challenge;
   command.actor = actor_of(request);
-  asked.submit<core::ChallengeAnswer>(services, std::move(command), challenge_answer);
+  asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
 }
 
 }  // namespace
@@ -204,13 +174,15 @@ void add_apps_api(Router& router, Services& services) {
   const auto post = [&](std::string_view path, Call call) {
     router.on("POST", path,
               [&services, call](const HttpRequest& request, const std::string&, Responder responder) {
-                call(services, request, Asked(std::move(responder), request.request_id));
+                if (const auto asked = Asked::take(services, request, std::move(responder)))
+                  call(services, request, *asked);
               });
   };
   const auto post_one = [&](std::string_view path, CallOfOne call) {
     router.on("POST", path,
               [&services, call](const HttpRequest& request, const std::string& id, Responder responder) {
-                call(services, request, id, Asked(std::move(responder), request.request_id));
+                if (const auto asked = Asked::take(services, request, std::move(responder)))
+                  call(services, request, id, *asked);
               });
   };
   post("/v1/challenges", post_challenge);

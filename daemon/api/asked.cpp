@@ -1,0 +1,122 @@
+#include "daemon/api/asked.h"
+
+#include <algorithm>
+
+#include "daemon/api/answers.h"
+#include "daemon/api/shared_api.h"
+#include "daemon/state/clock.h"
+
+namespace mailotp::daemon {
+
+namespace {
+
+constexpr std::string_view k_header = "idempotency-key";
+constexpr std::size_t k_max_key = 255;
+
+bool is_key(std::string_view text) {
+  return !text.empty() && text.size() <= k_max_key &&
+         std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~'; });
+}
+
+HttpResponse bad_key(const std::string& request_id) {
+  ProblemDetail refused;
+  refused.problem = Problem::invalid_field;
+  refused.field = "Idempotency-Key";
+  refused.detail = "Idempotency-Key: must be given once, as 1 to 255 visible ASCII characters";
+  return make_problem(refused, request_id);
+}
+
+// Method, target and body: two requests that differ in one of them are two. A path holds no line break.
+core::Secret request_text(const HttpRequest& request) {
+  std::string text;
+  text.reserve(request.method.size() + request.path.size() + request.raw_query.size() + request.body.size() +
+               3);
+  text += request.method;
+  text += ' ';
+  text += request.path;
+  text += '?';
+  text += request.raw_query;
+  text += '\n';
+  text += request.body;
+  return core::Secret(std::move(text));
+}
+
+core::KeptAnswer keep(HttpResponse response) {
+  core::KeptAnswer kept;
+  kept.status = response.status;
+  kept.body = core::Secret(std::move(response.body));
+  const auto location =
+      std::ranges::find(response.headers, "Location", &std::pair<std::string, std::string>::first);
+  if (location != response.headers.end()) kept.location = std::move(location->second);
+  return kept;
+}
+
+HttpResponse kept_answer(const core::KeptAnswer& kept) {
+  HttpResponse response = ok_json(std::string(kept.body.reveal()), kept.status);
+  if (!kept.location.empty()) response.headers.emplace_back("Location", kept.location);
+  return response;
+}
+
+}  // namespace
+
+std::optional<Asked> Asked::take(Services& services, const HttpRequest& request, Responder responder) {
+  auto state = std::make_shared<State>(
+      State{services, std::move(responder), request.request_id, app_of(Audience::app, request), {}, {}});
+  const auto keys =
+      std::ranges::count(request.headers, k_header, &std::pair<std::string, std::string>::first);
+  if (keys > 0) {
+    const std::string_view key = request.header(k_header);
+    if (keys > 1 || !is_key(key)) {
+      state->responder.respond(bad_key(request.request_id));
+      return std::nullopt;
+    }
+    state->key = key;
+    state->request = request_text(request);
+  }
+  return Asked(std::move(state));
+}
+
+core::Once Asked::once(std::function<HttpResponse(const core::Answer&)> answered) const {
+  core::Once once;
+  once.key = *state_->key;
+  once.request = state_->request.clone();
+  once.keep = [answered = std::move(answered)](const core::Answer& answer) { return keep(answered(answer)); };
+  return once;
+}
+
+void Asked::send(core::Command command, StoreThread::Completion done) const {
+  if (!state_->services.store.submit(std::move(command), std::move(done)))
+    respond(problem(Problem::overloaded, "more requests wait than can be taken", request_id()));
+}
+
+bool Asked::answer_common(const core::Outcome& outcome) const {
+  if (!outcome) {
+    respond(error_answer(outcome.error(), request_id()));
+    return true;
+  }
+  if (const auto* refusal = std::get_if<core::Refusal>(&*outcome)) {
+    respond(refusal_answer(*refusal, request_id()));
+    return true;
+  }
+  if (const auto* kept = std::get_if<core::KeptAnswer>(&*outcome)) {
+    respond(kept_answer(*kept));
+    return true;
+  }
+  return false;
+}
+
+void Asked::answer_bug() const {
+  respond(problem(Problem::internal, "no answer of the store", request_id()));
+}
+
+void Asked::refuse(HttpResponse refusal) const {
+  if (!state_->key) return respond(std::move(refusal));
+  core::Recall recall{wall_now(), state_->app, once({})};
+  send(std::move(recall), [asked = *this, refusal = std::move(refusal)](const core::Outcome& outcome) {
+    const auto* refused = outcome ? std::get_if<core::Refusal>(&*outcome) : nullptr;
+    if (refused != nullptr && refused->kind == core::RefusalKind::not_found) return asked.respond(refusal);
+    if (!asked.answer_common(outcome)) asked.answer_bug();
+  });
+}
+
+}  // namespace mailotp::daemon
