@@ -52,7 +52,7 @@ class Bench final : private FactSink {
     core::Hello hello;
     hello.hostname = "bench.test";
     hello.dsn_notify = {"failure"};
-    relay_ = make_network_relay(std::move(settings), hello, loop, *this);
+    relay_ = make_network_relay(std::move(settings), hello, loop, *this, {});
   }
 
   void start() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/address.h"
+#include "core/breaker.h"
 #include "core/code.h"
 #include "core/delivery.h"
 #include "core/outbox.h"
@@ -137,7 +138,9 @@ struct Config {
   std::optional<BouncesConfig> bounces;
   std::map<std::string, PurposeConfig> purposes;  // `login` is always there
   LimitsConfig limits;
-  DeliveryPolicy delivery;
+  DeliveryPolicy delivery;  // these three are [delivery]
+  SessionLimits session;
+  BreakerPolicy breaker;
   BrakeConfig brake;
   std::map<std::string, VerdictWeight> verdict;
   std::vector<AppConfig> apps;

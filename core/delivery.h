@@ -161,9 +161,30 @@ struct RelaySettings {
   int max_connections = 8;
 };
 
+// How long each phase of an SMTP session may take: wall clock of the whole phase, not of one read. A job's
+// time left clamps every phase before the dot.
+struct SessionLimits {
+  Millis connect{4'000};
+  Millis greeting{8'000};
+  Millis ehlo{5'000};
+  Millis starttls{8'000};  // the reply; once more the handshake
+  Millis auth{8'000};
+  Millis mail{5'000};
+  Millis rcpt{10'000};
+  Millis data{8'000};
+  Millis write{30'000};       // without any progress, within the body
+  Millis before_dot{20'000};  // from the hand-over to the dot, waiting for a connection included
+  Millis dot{60'000};
+  Millis idle{30'000};          // a warm connection without work
+  Millis session_age{300'000};  // a connection is replaced after this …
+  int session_messages = 500;   // … or after this many messages
+  bool operator==(const SessionLimits&) const = default;
+};
+
 struct Hello {
   std::string hostname;                 // EHLO
   std::vector<std::string> dsn_notify;  // of failure, delay, success; empty: no NOTIFY
+  SessionLimits limits;
   std::vector<RelaySettings> relays;
 };
 struct CancelJob {  // best effort: a job whose dot is out cannot be called back; its fact still comes

@@ -121,7 +121,7 @@ MessageStep become_uncertain(MessageRow row, const DeliveryPolicy& policy, WallT
     row.due_at = row.not_after;
     return shown(std::move(row));
   }
-  return uncertain_until(std::move(row), now + k_uncertain_pause, now);
+  return uncertain_until(std::move(row), now + policy.uncertain_pause, now);
 }
 
 struct Machine {

@@ -158,6 +158,7 @@ struct DeliveryPolicy {
                             Millis{15000}, Millis{30000}, Millis{60000}};
   std::vector<Millis> greylist{Millis{60000}, Millis{180000}, Millis{305000}, Millis{425000}};
   OnUncertain uncertain = OnUncertain::resend;
+  Millis uncertain_pause{2000};  // before the one repeat of an uncertain message
   int jitter_percent = 20;
   // Templated mail, which is no code: it has days.
   std::vector<Millis> retry_templated{Millis{60'000},  Millis{120'000}, Millis{240'000},

@@ -8,7 +8,6 @@
 
 namespace mailotp::core {
 
-inline constexpr Millis k_uncertain_pause{2000};      // before the one repeat of an uncertain message
 inline constexpr Millis k_last_attempt_margin{5000};  // no retry is planned later than not_after less this
 // In hand at so many deaths of the daemon or the agent in a row: held.
 inline constexpr std::uint32_t k_poison_deaths = 3;

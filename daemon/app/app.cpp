@@ -180,6 +180,7 @@ core::Hello App::Parts::hello() {
   core::Hello hello;
   hello.hostname = config.mail.hostname;
   hello.dsn_notify = config.mail.dsn;
+  hello.limits = config.session;
   for (const core::RelayConfig& relay : config.relays) {
     core::RelaySettings settings = settings_of(relay);
     if (authenticates(relay)) {

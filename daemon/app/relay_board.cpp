@@ -26,7 +26,7 @@ RelayBoard::RelayBoard(uv_loop_t* loop, const core::Config& config, Health& heal
       timer_(loop, [this] { probe_due(); }),
       next_probe_(k_first_probe) {
   for (const core::RelayConfig& relay : config.relays)
-    relays_.emplace_back(relay);
+    relays_.emplace_back(relay, config.breaker);
 }
 
 void RelayBoard::connect(Links links, const std::vector<std::string>& suspended) {

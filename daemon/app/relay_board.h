@@ -48,7 +48,8 @@ class RelayBoard {
 
  private:
   struct Relay {
-    explicit Relay(const core::RelayConfig& its_config) : config(its_config) {}
+    Relay(const core::RelayConfig& its_config, const core::BreakerPolicy& policy)
+        : config(its_config), breaker(policy) {}
     const core::RelayConfig& config;
     core::Breaker breaker;
     bool suspended = false;

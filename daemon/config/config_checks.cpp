@@ -46,6 +46,11 @@ void check_tls(core::TlsMode tls, const std::string& host, const std::string& ta
                                               shown(host)));
 }
 
+void check_delivery(const core::Config& config, Findings& findings) {
+  if (config.breaker.first > config.breaker.most)
+    findings.refuse("delivery.breaker_first", "breaker_first must not be longer than breaker_most");
+}
+
 void check_relays(const core::Config& config, Findings& findings) {
   std::set<std::string> names;
   for (std::size_t i = 0; i < config.relays.size(); ++i) {
@@ -143,6 +148,7 @@ void check_sockets(const core::Config& config, Findings& findings) {
 void check_rules(const core::Config& config, Findings& findings) {
   check_mode(config, findings);
   check_relays(config, findings);
+  check_delivery(config, findings);
   if (config.bounces) check_bounces(*config.bounces, findings);
   check_purposes(config, findings);
   check_apps(config, findings);

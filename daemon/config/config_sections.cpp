@@ -15,6 +15,8 @@ using core::Seconds;
 
 constexpr Seconds k_hour{3600};
 constexpr Seconds k_day{86'400};
+constexpr core::Millis k_shortest{10};
+constexpr core::Millis k_longest_phase{600'000};  // RFC 5321 section 4.5.3.2 has none longer
 constexpr Seconds k_ten_years{3650 * 86'400};
 
 constexpr std::array<Choice<core::Mode>, 2> k_modes{
@@ -213,14 +215,43 @@ core::LimitsConfig read_limits(const Node* table, const std::string& path, core:
   return out;
 }
 
-core::DeliveryPolicy read_delivery(const Node* table, Findings& findings) {
-  core::DeliveryPolicy out;
+void read_session(TableReader& in, core::SessionLimits& out) {
+  in.duration("connect_timeout", out.connect, k_shortest, k_longest_phase);
+  in.duration("greeting_timeout", out.greeting, k_shortest, k_longest_phase);
+  in.duration("ehlo_timeout", out.ehlo, k_shortest, k_longest_phase);
+  in.duration("starttls_timeout", out.starttls, k_shortest, k_longest_phase);
+  in.duration("auth_timeout", out.auth, k_shortest, k_longest_phase);
+  in.duration("mail_timeout", out.mail, k_shortest, k_longest_phase);
+  in.duration("rcpt_timeout", out.rcpt, k_shortest, k_longest_phase);
+  in.duration("data_timeout", out.data, k_shortest, k_longest_phase);
+  in.duration("write_timeout", out.write, k_shortest, k_longest_phase);
+  in.duration("before_dot_timeout", out.before_dot, k_shortest, k_longest_phase);
+  in.duration("dot_timeout", out.dot, k_shortest, k_longest_phase);
+  in.duration("idle_timeout", out.idle, k_shortest, k_hour);
+  in.duration("session_age", out.session_age, k_shortest, k_day);
+  in.whole("session_messages", out.session_messages, 1, 100'000);
+}
+
+void read_breaker(TableReader& in, core::BreakerPolicy& out) {
+  in.whole("breaker_failures", out.failures_in_row, 1, 100);
+  in.duration("breaker_first", out.first, k_shortest, k_hour);
+  in.duration("breaker_most", out.most, k_shortest, k_hour);
+  in.duration("breaker_refused", out.refused, k_shortest, k_hour);
+  in.duration("probe", out.probe, k_shortest, k_hour);
+}
+
+void read_delivery(const Node* table, core::Config& out, Findings& findings) {
   TableReader in(table, "delivery", findings);
-  in.durations("retry", out.retry, core::Millis{1}, k_day);
-  in.durations("greylist", out.greylist, core::Millis{1}, k_day);
-  in.choice("uncertain", out.uncertain, k_on_uncertain);
+  in.durations("retry", out.delivery.retry, core::Millis{1}, k_day);
+  in.durations("retry_templated", out.delivery.retry_templated, core::Millis{1}, k_day);
+  in.durations("greylist", out.delivery.greylist, core::Millis{1}, k_day);
+  in.whole("jitter", out.delivery.jitter_percent, 0, 50);
+  in.choice("uncertain", out.delivery.uncertain, k_on_uncertain);
+  in.duration("uncertain_pause", out.delivery.uncertain_pause, core::Millis{0}, k_hour);
+  read_session(in, out.session);
+  read_breaker(in, out.breaker);
   in.finish();
-  return out;
+  out.breaker.jitter_percent = out.delivery.jitter_percent;
 }
 
 core::BrakeConfig read_brake(const Node* table, Findings& findings) {
@@ -292,7 +323,7 @@ core::Config read_sections(const Node& root, Findings& findings) {
   if (const Node* table = in.take_table("bounces")) out.bounces = read_bounces(*table, findings);
   out.purposes = read_purposes(in.take_table("purpose"), findings);
   out.limits = read_limits(in.take_table("limits"), "limits", core::LimitsConfig{}, findings);
-  out.delivery = read_delivery(in.take_table("delivery"), findings);
+  read_delivery(in.take_table("delivery"), out, findings);
   out.brake = read_brake(in.take_table("brake"), findings);
   out.verdict = read_verdict(in.take_table("verdict"), findings);
   for (const Node* table : in.take_tables("app"))

@@ -184,6 +184,17 @@ void TableReader::duration(std::string_view key, core::Seconds& out, core::Secon
   out = std::chrono::duration_cast<core::Seconds>(*duration);
 }
 
+void TableReader::duration(std::string_view key, core::Millis& out, core::Millis min, core::Millis max) {
+  const auto wanted = fmt::format("a duration from {} to {}, such as \"{}\" (units ms, s, m, h, d)",
+                                  format_duration(min), format_duration(max), format_duration(out));
+  const Node* node = take_kind(key, NodeKind::text, wanted);
+  if (node == nullptr) return;
+  const auto duration = parse_duration(node->text);
+  if (!duration || *duration < min || *duration > max)
+    return refuse(*node, key, fmt::format("must be {}, not \"{}\"", wanted, shown(node->text)));
+  out = *duration;
+}
+
 void TableReader::durations(std::string_view key, std::vector<core::Millis>& out, core::Millis min,
                             core::Millis max) {
   const auto wanted = fmt::format("an array of 1 to {} durations from {} to {}, such as [\"1s\", \"10s\"]",

@@ -53,6 +53,7 @@ class TableReader {
   // A number, with or without a fraction.
   void real(std::string_view key, double& out, double min, double max);
   void duration(std::string_view key, core::Seconds& out, core::Seconds min, core::Seconds max);
+  void duration(std::string_view key, core::Millis& out, core::Millis min, core::Millis max);
   // One to 32 of them.
   void durations(std::string_view key, std::vector<core::Millis>& out, core::Millis min, core::Millis max);
   // "" is none.

@@ -38,6 +38,7 @@ constexpr std::size_t k_max_secret = 16384;  // a password or a token
 constexpr std::size_t k_max_status = 16;     // "5.123.123"
 constexpr std::size_t k_max_notify = 3;      // failure, delay, success
 constexpr std::uint64_t k_max_millis = 366ULL * 86400 * 1000;
+constexpr std::size_t k_limits = 14;  // fields of SessionLimits
 constexpr std::uint64_t k_max_connections = 1 << 16;
 constexpr std::uint64_t k_any32 = std::numeric_limits<std::uint32_t>::max();
 
@@ -94,16 +95,26 @@ void put_relay(CborWriter& out, const core::RelaySettings& relay) {
   put_count(out, relay.max_connections);
 }
 
+void put_limits(CborWriter& out, const core::SessionLimits& limits) {
+  out.array(k_limits);
+  for (const core::Millis value :
+       {limits.connect, limits.greeting, limits.ehlo, limits.starttls, limits.auth, limits.mail, limits.rcpt,
+        limits.data, limits.write, limits.before_dot, limits.dot, limits.idle, limits.session_age})
+    put_millis(out, value);
+  put_count(out, limits.session_messages);
+}
+
 struct Write {
   CborWriter& out;
 
   void operator()(const core::Hello& order) const {
-    put(out, Tag::hello, 4);
+    put(out, Tag::hello, 5);
     out.number(k_protocol);
     out.bytes(order.hostname);
     out.array(order.dsn_notify.size());
     for (const std::string& word : order.dsn_notify)
       out.text(word);
+    put_limits(out, order.limits);
     out.array(order.relays.size());
     for (const core::RelaySettings& relay : order.relays)
       put_relay(out, relay);
@@ -204,7 +215,7 @@ std::size_t room_for(const core::Order& order) {
   constexpr std::size_t k_heads = 128;  // initial bytes and numbers of one array
   std::size_t room = k_length_bytes + k_heads;
   if (const auto* hello = std::get_if<core::Hello>(&order)) {
-    room += hello->hostname.size();
+    room += hello->hostname.size() + 2 * k_heads;  // the limits: 14 numbers
     for (const std::string& word : hello->dsn_notify)
       room += k_heads + word.size();
     for (const core::RelaySettings& r : hello->relays)
@@ -297,12 +308,24 @@ core::RelaySettings get_relay(CborReader& in) {
   return relay;
 }
 
+core::SessionLimits get_limits(CborReader& in) {
+  core::SessionLimits limits;
+  if (in.array(k_limits) != k_limits) in.fail();
+  for (core::Millis* value : {&limits.connect, &limits.greeting, &limits.ehlo, &limits.starttls, &limits.auth,
+                              &limits.mail, &limits.rcpt, &limits.data, &limits.write, &limits.before_dot,
+                              &limits.dot, &limits.idle, &limits.session_age})
+    *value = get_millis(in);
+  limits.session_messages = static_cast<int>(in.number(std::numeric_limits<std::int32_t>::max()));
+  return limits;
+}
+
 core::Hello get_hello(CborReader& in) {
   core::Hello hello;
   if (in.number(k_any32) != k_protocol) in.fail();
   hello.hostname = get_bytes(in, k_max_name);
   for (std::size_t left = in.array(k_max_notify); left > 0; --left)
     hello.dsn_notify.push_back(get_text(in, k_max_name));
+  hello.limits = get_limits(in);
   for (std::size_t left = in.array(k_max_relays); left > 0 && in.ok(); --left)
     hello.relays.push_back(get_relay(in));
   return hello;
@@ -416,7 +439,6 @@ core::Fact get_fact(CborReader& in, Tag tag) {
 
 std::size_t fields_of(Tag tag) {
   switch (tag) {
-    case Tag::hello:
     case Tag::refused:
     case Tag::test_step:
       return 4;
@@ -435,6 +457,7 @@ std::size_t fields_of(Tag tag) {
     case Tag::ready:
     case Tag::test_done:
       return 3;
+    case Tag::hello:
     case Tag::not_sent:
       return 5;
     case Tag::relay:

@@ -252,7 +252,7 @@ void Connection::become_idle() {
   state_ = State::idle;
   const Deadlines& deadlines = setting_.deadlines;
   const auto age = static_cast<core::Millis::rep>(uv_now(setting_.loop) - opened_at_);
-  const bool worn = messages_ >= deadlines.session_messages || age >= deadlines.session.count();
+  const bool worn = messages_ >= deadlines.session_messages || age >= deadlines.session_age.count();
   if (leaving_ == Leaving::yes || worn || (messages_ > 0 && engine_->stream().closed())) return quit();
   phase_timer_.start(deadlines.idle);
   owner_.on_ready(*this);

@@ -120,7 +120,7 @@ std::unique_ptr<Relay> make_relay(core::RelaySettings settings, const core::Hell
       return std::make_unique<CaptureRelay>(std::move(settings.name), std::move(settings.directory),
                                             hello.hostname, loop, facts);
     case core::RelayKind::smtp:
-      return make_network_relay(std::move(settings), hello, loop, facts);
+      return make_network_relay(std::move(settings), hello, loop, facts, Deadlines{hello.limits});
   }
   CHECK(false);  // the decoder lets no other kind through
 }

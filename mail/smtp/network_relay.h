@@ -20,6 +20,6 @@ namespace mailotp::mail {
 // JobNotSent with Stage::local. A relay with TlsMode::none is used on loopback addresses only.
 [[nodiscard]] std::unique_ptr<Relay> make_network_relay(core::RelaySettings settings,
                                                         const core::Hello& hello, uv_loop_t* loop,
-                                                        FactSink& sink, const Deadlines& deadlines = {});
+                                                        FactSink& sink, const Deadlines& deadlines);
 
 }  // namespace mailotp::mail

@@ -58,11 +58,10 @@ core::Millis Opener::allowed(Stage stage) const {
   switch (stage) {
     case Stage::connect:
       return deadlines_.connect;
-    case Stage::tls:
-      return deadlines_.tls;
     case Stage::greeting:
       return deadlines_.greeting;
     case Stage::starttls:
+    case Stage::tls:
       return deadlines_.starttls;
     case Stage::auth:
       return deadlines_.auth;

@@ -86,6 +86,9 @@ TEST_CASE("a hello arrives with every field") {
   const auto hello = decoded_order<core::Hello>(samples::hello());
   CHECK(hello.hostname == "mail.example.org");
   CHECK(hello.dsn_notify == std::vector<std::string>{"failure", "delay"});
+  CHECK(hello.limits == samples::hello().limits);
+  CHECK(hello.limits.write == core::Millis{9'000'000});
+  CHECK(hello.limits.session_messages == 17);
   REQUIRE(hello.relays.size() == 2);
   const core::RelaySettings& one = hello.relays[0];
   const core::RelaySettings sent = samples::relay("one");

@@ -55,6 +55,13 @@ inline core::Hello hello() {
   core::Hello hello;
   hello.hostname = "mail.example.org";
   hello.dsn_notify = {"failure", "delay"};
+  int next = 1;
+  for (core::Millis* value :
+       {&hello.limits.connect, &hello.limits.greeting, &hello.limits.ehlo, &hello.limits.starttls,
+        &hello.limits.auth, &hello.limits.mail, &hello.limits.rcpt, &hello.limits.data, &hello.limits.write,
+        &hello.limits.before_dot, &hello.limits.dot, &hello.limits.idle, &hello.limits.session_age})
+    *value = core::Millis{next++ * 1'000'000};
+  hello.limits.session_messages = 17;
   hello.relays.push_back(relay("one"));
   hello.relays.push_back(capture("two", "/srv/captured"));
   return hello;

@@ -92,6 +92,15 @@ TEST_CASE("config: defaults of the other tables") {
   CHECK(config.delivery.retry == core::DeliveryPolicy{}.retry);
   CHECK(config.delivery.greylist == core::DeliveryPolicy{}.greylist);
   CHECK(config.delivery.uncertain == core::OnUncertain::resend);
+  CHECK(config.delivery.uncertain_pause == Millis{2000});
+  CHECK(config.delivery.jitter_percent == 20);
+  CHECK(config.session == core::SessionLimits{});
+  CHECK(config.session.connect == Millis{4000});
+  CHECK(config.session.before_dot == Millis{20'000});
+  CHECK(config.session.dot == Millis{60'000});
+  CHECK(config.breaker.failures_in_row == 3);
+  CHECK(config.breaker.first == Millis{2000});
+  CHECK(config.breaker.most == Millis{60'000});
   CHECK(config.brake.ratio == 20);
   CHECK(config.brake.floor == 200);
   CHECK(config.brake.period == Seconds{600});

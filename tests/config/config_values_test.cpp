@@ -165,6 +165,28 @@ alphabet = "alphanumeric"
 retry = ["500ms"]
 greylist = ["2m", "1h"]
 uncertain = "hold"
+retry_templated = ["1d"]
+jitter = 0
+uncertain_pause = "0s"
+connect_timeout = "11ms"
+greeting_timeout = "12ms"
+ehlo_timeout = "13ms"
+starttls_timeout = "14ms"
+auth_timeout = "15ms"
+mail_timeout = "16ms"
+rcpt_timeout = "17ms"
+data_timeout = "18ms"
+write_timeout = "19ms"
+before_dot_timeout = "20ms"
+dot_timeout = "10m"
+idle_timeout = "1h"
+session_age = "1d"
+session_messages = 100
+breaker_failures = 1
+breaker_first = "10ms"
+breaker_most = "1h"
+breaker_refused = "5m"
+probe = "250ms"
 [brake]
 ratio = 3
 floor = 10
@@ -194,6 +216,18 @@ bounces = "4d"
   CHECK(config.delivery.retry == std::vector<Millis>{Millis{500}});
   CHECK(config.delivery.greylist == std::vector<Millis>{Millis{120'000}, Millis{3'600'000}});
   CHECK(config.delivery.uncertain == core::OnUncertain::hold);
+  CHECK(config.delivery.retry_templated == std::vector<Millis>{Millis{86'400'000}});
+  CHECK(config.delivery.jitter_percent == 0);
+  CHECK(config.delivery.uncertain_pause == Millis{0});
+  CHECK(config.session == core::SessionLimits{Millis{11}, Millis{12}, Millis{13}, Millis{14}, Millis{15},
+                                              Millis{16}, Millis{17}, Millis{18}, Millis{19}, Millis{20},
+                                              Millis{600'000}, Millis{3'600'000}, Millis{86'400'000}, 100});
+  CHECK(config.breaker.failures_in_row == 1);
+  CHECK(config.breaker.first == Millis{10});
+  CHECK(config.breaker.most == Millis{3'600'000});
+  CHECK(config.breaker.refused == Millis{300'000});
+  CHECK(config.breaker.probe == Millis{250});
+  CHECK(config.breaker.jitter_percent == 0);
   CHECK(config.brake.ratio == 3);
   CHECK(config.brake.floor == 10);
   CHECK(config.brake.period == Seconds{3600});

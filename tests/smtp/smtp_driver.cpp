@@ -7,8 +7,8 @@
 //   {"op":"cancel","id":7,"attempt":1}  {"op":"password","password":…}  {"op":"test","test":1}
 //   {"op":"drain","grace":1000}         the end of stdin does the same
 //
-// Deadlines are milliseconds, and cannot be set in an agent. Exits 0 when drained, 1 when the agent does not
-// end well, 2 after an order that it does not know.
+// Deadlines are milliseconds; those that are no part of core::SessionLimits cannot be set in an agent. Exits
+// 0 when drained, 1 when the agent does not end well, 2 after an order that it does not know.
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -129,13 +129,24 @@ class Printer final : public FactSink {
 
 Deadlines deadlines_of(const json& given) {
   Deadlines out;
-  const std::map<std::string, core::Millis*> by_name{
-      {"dns", &out.dns},           {"connect", &out.connect},     {"stagger", &out.stagger},
-      {"tls", &out.tls},           {"greeting", &out.greeting},   {"ehlo", &out.ehlo},
-      {"starttls", &out.starttls}, {"auth", &out.auth},           {"mail", &out.mail},
-      {"rcpt", &out.rcpt},         {"data", &out.data},           {"before_dot", &out.before_dot},
-      {"dot", &out.dot},           {"dot_least", &out.dot_least}, {"quit", &out.quit},
-      {"idle", &out.idle},         {"session", &out.session},     {"auth_refused", &out.auth_refused}};
+  const std::map<std::string, core::Millis*> by_name{{"dns", &out.dns},
+                                                     {"connect", &out.connect},
+                                                     {"stagger", &out.stagger},
+                                                     {"greeting", &out.greeting},
+                                                     {"ehlo", &out.ehlo},
+                                                     {"starttls", &out.starttls},
+                                                     {"auth", &out.auth},
+                                                     {"mail", &out.mail},
+                                                     {"rcpt", &out.rcpt},
+                                                     {"data", &out.data},
+                                                     {"before_dot", &out.before_dot},
+                                                     {"dot", &out.dot},
+                                                     {"dot_least", &out.dot_least},
+                                                     {"quit", &out.quit},
+                                                     {"idle", &out.idle},
+                                                     {"write", &out.write},
+                                                     {"session_age", &out.session_age},
+                                                     {"auth_refused", &out.auth_refused}};
   for (const auto& [name, value] : given.items()) {
     if (name == "session_messages")
       out.session_messages = value.get<int>();
@@ -325,11 +336,12 @@ class Driver {
     hello.hostname = order.value("hostname", "client.test");
     hello.dsn_notify = order.value("dsn_notify", std::vector<std::string>{});
     hello.relays.push_back(settings_of(order.at("relay")));
+    const Deadlines deadlines = deadlines_of(order.value("deadlines", json::object()));
+    hello.limits = deadlines;
     if (agent_ != nullptr)
       target_ = std::make_unique<AgentProcess>(loop_, agent_, printer_);
     else
-      target_ =
-          std::make_unique<Library>(loop_, printer_, deadlines_of(order.value("deadlines", json::object())));
+      target_ = std::make_unique<Library>(loop_, printer_, deadlines);
     target_->obey(std::move(hello));
   }
 

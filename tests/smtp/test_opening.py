@@ -115,7 +115,7 @@ class Tls(Opening):
             self.assertEqual(relay.said("^AUTH"), [])
 
     def test_a_handshake_that_hangs_or_breaks(self):
-        for action, deadlines in ((silent(), {"tls": 200}), (drop(), {}), (reset(), {}),
+        for action, deadlines in ((silent(), {"starttls": 200}), (drop(), {}), (reset(), {}),
                                   (raw(b"this is not TLS\r\n" * 5), {})):
             with ScriptedRelay([Rule("tls", action)], certificate=self.certificate) as relay:
                 self.assertEqual(self.not_sent(relay, self.secure(relay), deadlines)["stage"], "tls")
