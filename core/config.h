@@ -105,6 +105,12 @@ struct LimitsConfig {
   std::vector<Rate> global_sends;
 };
 
+// How much is taken before new work is refused.
+struct IntakeConfig {
+  std::int64_t max_open_messages = 1'000'000;
+  std::int64_t min_free_disk = 64LL << 20;  // bytes in the state folder; 0: not looked at
+};
+
 struct BrakeConfig {
   int ratio = 20;
   int floor = 200;
@@ -138,9 +144,10 @@ struct Config {
   std::optional<BouncesConfig> bounces;
   std::map<std::string, PurposeConfig> purposes;  // `login` is always there
   LimitsConfig limits;
-  DeliveryPolicy delivery;  // these three are [delivery]
+  DeliveryPolicy delivery;  // these four are [delivery]
   SessionLimits session;
   BreakerPolicy breaker;
+  IntakeConfig intake;
   BrakeConfig brake;
   std::map<std::string, VerdictWeight> verdict;
   std::vector<AppConfig> apps;

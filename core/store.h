@@ -339,13 +339,20 @@ struct Recovered {
   std::uint64_t held = 0;     // … of which held as poison
   std::optional<WallTime> next_due;
   bool more_queued = false;
+  std::uint64_t unreadable = 0;        // … after a run that did not end cleanly: rows held for that
   std::vector<std::string> suspended;  // relays
+};
+
+// What a look at the state folder has found.
+struct StoreLook {
+  std::optional<Error> closed;  // nothing new is accepted or handed out until a later look finds it gone
+  std::string low;              // why new work is refused though delivery goes on; empty: it is not
 };
 
 class Store {
  public:
   virtual ~Store() = default;
-  // Once, before anything else: settles every message found in `sending`.
+  // Once, before anything is answered: settles every message found in `sending`.
   [[nodiscard]] virtual Result<Recovered> recover(WallTime now) = 0;
   // One durable transaction for all of the batch and the claims. On an error of the store nothing of a
   // command that reports it has happened and no job is handed out.
@@ -353,6 +360,9 @@ class Store {
                                          WallTime now) = 0;
   // Work for an idle moment: a passive checkpoint of the log.
   [[nodiscard]] virtual Result<> rest() = 0;
+  // Once a second: is there room, and are the files still ours? After a full or read-only disk it is also
+  // what finds that it can be written again.
+  [[nodiscard]] virtual StoreLook look() = 0;
 };
 
 // ---- Reading, on a connection of its own; sees what is committed.

@@ -14,23 +14,63 @@ using core::Result;
 
 namespace {
 
-Errc errc_of(int code) {
+// What the system said to the last failed write of the database (main) or of its log; 0: nothing yet.
+int last_errno(sqlite3* db, bool log) {
+  int error = 0;
+  sqlite3_file* file = nullptr;
+  const int which = log ? SQLITE_FCNTL_JOURNAL_POINTER : SQLITE_FCNTL_FILE_POINTER;
+  if (sqlite3_file_control(db, "main", which, &file) != SQLITE_OK) return 0;
+  if (file == nullptr || file->pMethods == nullptr) return 0;
+  // A file layer that does not know it leaves 0.
+  (void)file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
+  return error;
+}
+
+// SQLite knows a full disk, but neither a used-up quota nor a disk that has become read-only. Both leave what
+// was written before as it was, unlike an error of the device.
+Errc errc_of_write(sqlite3* db) {
+  Errc out = Errc::io;
+  for (const bool log : {true, false}) {
+    switch (last_errno(db, log)) {
+      case 0:
+        break;
+      case ENOSPC:
+      case EDQUOT:
+        if (out == Errc::io) out = Errc::no_space;
+        break;
+      case EROFS:
+        out = Errc::unavailable;
+        break;
+      default:
+        return Errc::io;
+    }
+  }
+  return out;
+}
+
+Errc errc_of(sqlite3* db, int code) {
+  if (db != nullptr && (code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_TRUNCATE))
+    return errc_of_write(db);
+  // A page that the disk does not give back is as good as one that it gives back wrong: whoever needs it
+  // fails, the others go on.
+  if (code == SQLITE_IOERR_READ || code == SQLITE_IOERR_SHORT_READ) return Errc::corrupt;
   switch (code & 0xff) {
     case SQLITE_FULL:
       return Errc::no_space;
-    case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-    case SQLITE_READONLY:
+      return db != nullptr && sqlite3_system_errno(db) == ENOSPC ? Errc::no_space : Errc::io;
+    case SQLITE_IOERR:
     case SQLITE_PERM:
       return Errc::io;
+    case SQLITE_READONLY:
+    case SQLITE_NOMEM:
+      return Errc::unavailable;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return Errc::busy;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return Errc::corrupt;
-    case SQLITE_NOMEM:
-      return Errc::unavailable;
     default:
       return Errc::internal;
   }
@@ -53,7 +93,7 @@ Result<> create_private(const std::string& path) {
 core::Error sqlite_error(sqlite3* db, int code, std::string_view doing) {
   // The message says more than the code, but only when it is about this error.
   const bool own = db != nullptr && (sqlite3_errcode(db) & 0xff) == (code & 0xff);
-  return {errc_of(code),
+  return {errc_of(db, code),
           fmt::format("store: {}: {} ({})", doing, own ? sqlite3_errmsg(db) : sqlite3_errstr(code), code)};
 }
 
@@ -172,6 +212,17 @@ Result<Connection> Connection::open(const std::string& path, Access access) {
   if (const int timeout = sqlite3_busy_timeout(raw, k_busy_timeout_ms); timeout != SQLITE_OK)
     return tl::unexpected(sqlite_error(raw, timeout, "busy_timeout"));
   return out;
+}
+
+Result<> Connection::keep_log_on_close() {
+  const int code = sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  if (code != SQLITE_OK) return tl::unexpected(sqlite_error(db_.get(), code, "no checkpoint on close"));
+  return {};
+}
+
+void Connection::remove_log_on_close() {
+  // It was set before, so it can be set back.
+  (void)sqlite3_db_config(db_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 }
 
 Result<> Connection::exec(const char* sql) {

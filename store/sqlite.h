@@ -37,7 +37,8 @@ struct NamedSql {
   const char* text;
 };
 
-// no_space, io, busy or corrupt after the primary result code; a violated constraint is internal.
+// no_space, io, busy, corrupt or unavailable (read-only) after the result code; a violated constraint is
+// internal.
 [[nodiscard]] core::Error sqlite_error(sqlite3* db, int code, std::string_view doing);
 
 // Bytes for a BLOB column.
@@ -140,6 +141,10 @@ class Connection {
   [[nodiscard]] int changed() const { return sqlite3_changes(db_.get()); }
   [[nodiscard]] std::int64_t last_rowid() const { return sqlite3_last_insert_rowid(db_.get()); }
   [[nodiscard]] bool in_transaction() const { return sqlite3_get_autocommit(db_.get()) == 0; }
+  // The log stays when the connection is closed, with what is in it; or it is moved into the database and
+  // removed, which is SQLite's own way.
+  [[nodiscard]] core::Result<> keep_log_on_close();
+  void remove_log_on_close();
   [[nodiscard]] sqlite3* raw() const { return db_.get(); }
 
  private:

@@ -1,15 +1,18 @@
 #include "store/sqlite_store.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "core/crash_point.h"
 #include "store/challenge_commands.h"
 #include "store/clock_shift.h"
+#include "store/file_watch.h"
 #include "store/idempotency.h"
 #include "store/lock.h"
 #include "store/message_commands.h"
 #include "store/migrations.h"
 #include "store/purge.h"
+#include "store/reserve.h"
 #include "store/wal.h"
 
 namespace mailotp::store {
@@ -107,13 +110,96 @@ struct Runner {
   Result<core::Answer> operator()(const core::ShiftClock& c) const { return done(shift_clock(tx, c)); }
 };
 
+// What makes new rows that a later result needs room for.
+bool is_new_work(const core::Command& command) {
+  return std::holds_alternative<core::CreateChallenge>(command) ||
+         std::holds_alternative<core::CreateMessage>(command) ||
+         std::holds_alternative<core::SendChallenge>(command);
+}
+
+core::Outcome run_one(Transaction& tx, const core::Command& command) {
+  const Intake& intake = tx.writer().intake;
+  if (is_new_work(command)) {
+    if (intake.closed) return tl::unexpected(*intake.closed);
+    if (!intake.low.empty()) {
+      core::Refusal refusal;
+      refusal.kind = core::RefusalKind::overloaded;
+      refusal.detail = intake.low;
+      return refusal;
+    }
+  }
+  return std::visit(Runner{tx}, command);
+}
+
+std::string database_in(const std::string& state_dir) {
+  return state_dir + "/mailotpd.db";
+}
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
+// SQLite takes a database without its log for a whole one.
+Result<> check_log(const StateLock& lock, const std::string& state_dir) {
+  const std::string path = database_in(state_dir);
+  if (!lock.was_left_open() || !exists(path) || exists(path + "-wal")) return {};
+  return core::fail(Errc::corrupt,
+                    fmt::format("store: the last run did not end cleanly, and its log {0}-wal is gone: rows "
+                                "that were acknowledged may be missing. Put it back; or, to go on with what "
+                                "{0} has, remove {1}/mailotpd.lock",
+                                path, state_dir));
+}
+
+// `work`, and once more with the room of the reserve when the disk is full.
+template <class Work>
+Result<> within(const Reserve& reserve, Work&& work) {
+  auto done = work();
+  if (done || done.error().code != Errc::no_space) return done;
+  reserve.give_up();
+  return work();
+}
+
+Result<Connection> open_database(const std::string& path, const Reserve& reserve) {
+  auto db = Connection::open(path, Connection::Access::read_write);
+  if (!db) return db;
+  if (auto kept = db->keep_log_on_close(); !kept) return tl::unexpected(kept.error());
+  if (auto migrated = within(reserve, [&] { return migrate(*db); }); !migrated)
+    return tl::unexpected(migrated.error());
+  if (auto wal = db->exec("PRAGMA journal_mode = WAL"); !wal) return tl::unexpected(wal.error());
+  if (auto set = db->exec(k_settings); !set) return tl::unexpected(set.error());
+  return db;
+}
+
+// What the operator can do about it.
+Error with_hint(Error error) {
+  if (error.code == Errc::corrupt)
+    error.what +=
+        ". Keep a copy of the folder; then put a backup of mailotpd.db in its place and remove "
+        "mailotpd.db-wal, "
+        "mailotpd.db-shm and mailotpd.lock, or try what `sqlite3 mailotpd.db .recover` can save";
+  if (error.code == Errc::unsupported)
+    error.what += "; install that version again, or restore a backup that this one has made";
+  return error;
+}
+
+std::string low_on_disk(std::int64_t left, std::int64_t wanted) {
+  return fmt::format("only {} MiB of the disk are free, and {} are kept for what is under way", left >> 20,
+                     wanted >> 20);
+}
+
 }  // namespace
 
 struct SqliteStore::State {
   StateLock lock;
   Writer writer;
   Wal wal;
-  std::optional<Error> broken;  // nothing can be promised any more
+  Reserve reserve;
+  FileWatch files;
+  std::string state_dir;
+  std::int64_t min_free_disk;
+  std::optional<Error> broken = {};  // nothing can be promised any more
+  std::optional<Error> gone = {};    // what is written is written for nobody
 
   // Where a transaction failed.
   enum class Phase : std::uint8_t { begin, body, commit };
@@ -122,6 +208,13 @@ struct SqliteStore::State {
   Result<> transact(const core::ClaimBudget& budget, std::vector<core::Change>& changes, Phase& phase,
                     Body&& body);
   Result<> roll_back();
+  // The rest of the opening.
+  Result<> start();
+  // After an error: takes the store out of use as far as it says. True: the disk was full, the reserve has
+  // been given up, and it is worth another try.
+  bool heed(const Error& error);
+  // The result of a checkpoint.
+  Result<> heed(Result<> moved);
   // The whole batch and the claims at once: the normal case.
   Result<> run_together(std::span<core::Command> batch, const core::ClaimBudget& budget, core::WallTime now,
                         Phase& phase, Committed& out);
@@ -139,6 +232,7 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, std::vect
                                       Phase& phase, Body&& body) {
   phase = Phase::begin;
   if (broken) return tl::unexpected(*broken);
+  if (gone) return tl::unexpected(*gone);
   if (auto begun = writer.sql[WriterSql::begin].run(); !begun) return begun;
   Transaction tx(writer, budget.relays);
   phase = Phase::body;
@@ -172,8 +266,29 @@ Result<> SqliteStore::State::roll_back() {
   return undone;
 }
 
+bool SqliteStore::State::heed(const Error& error) {
+  const bool full = error.code == Errc::no_space;
+  if (!full && error.code != Errc::unavailable) return false;
+  const bool first = !writer.intake.closed;
+  writer.intake.closed = error;
+  if (full && first) reserve.give_up();
+  return full && first;
+}
+
+Result<> SqliteStore::State::heed(Result<> moved) {
+  if (moved) return moved;
+  if (moved.error().code == Errc::io) broken = moved.error();
+  (void)heed(moved.error());  // the checkpoint comes again by itself
+  return moved;
+}
+
 Result<> SqliteStore::State::hand_out(Transaction& tx, const core::ClaimBudget& budget, core::WallTime now,
                                       Committed& out) {
+  if (const auto& closed = tx.writer().intake.closed) {
+    // A relay must not be asked when its answer may find no room.
+    out.error = closed;
+    return look_ahead(tx, out);
+  }
   auto claimed = claim(tx, budget, now);
   if (!claimed) return tl::unexpected(claimed.error());
   out.jobs = std::move(claimed->jobs);
@@ -198,9 +313,10 @@ Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const 
                                           core::WallTime now, Phase& phase, Committed& out) {
   return transact(budget, out.changes, phase, [&](Transaction& tx) -> Result<> {
     for (const core::Command& command : batch) {
-      auto answer = std::visit(Runner{tx}, command);
-      if (!answer) return tl::unexpected(answer.error());
-      out.outcomes.emplace_back(*std::move(answer));
+      auto outcome = run_one(tx, command);
+      // New work that a closed store does not take leaves nothing behind.
+      if (!outcome && !(writer.intake.closed && is_new_work(command))) return tl::unexpected(outcome.error());
+      out.outcomes.emplace_back(std::move(outcome));
     }
     return hand_out(tx, budget, now, out);
   });
@@ -214,7 +330,7 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
   for (const core::Command& command : batch) {
     core::Outcome outcome;
     const auto ran = transact(budget, out.changes, phase, [&](Transaction& tx) -> Result<> {
-      outcome = std::visit(Runner{tx}, command);
+      outcome = run_one(tx, command);
       if (!outcome) return tl::unexpected(outcome.error());
       return {};
     });
@@ -243,53 +359,72 @@ void SqliteStore::State::fail_rest(std::span<core::Command> batch, core::WallTim
 SqliteStore::SqliteStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 SqliteStore::~SqliteStore() {
-  // Best effort: what stays in the log is read at the next start.
-  if (!state_->broken) (void)state_->wal.empty();
+  State& s = *state_;
+  if (s.broken || s.gone || !s.wal.empty()) return;
+  // With a reader in the way something is left in the log, and is read at the next start.
+  struct stat log {};
+  if (::stat((database_in(s.state_dir) + "-wal").c_str(), &log) != 0 || log.st_size != 0) return;
+  s.lock.mark_closed();
+  s.writer.db.remove_log_on_close();
 }
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
   auto lock = StateLock::acquire(options.state_dir);
   if (!lock) return tl::unexpected(lock.error());
-  auto db = Connection::open(options.state_dir + "/mailotpd.db", Connection::Access::read_write);
-  if (!db) return tl::unexpected(db.error());
-  if (auto migrated = migrate(*db); !migrated) return tl::unexpected(migrated.error());
-  if (auto wal = db->exec("PRAGMA journal_mode = WAL"); !wal) return tl::unexpected(wal.error());
-  if (auto set = db->exec(k_settings); !set) return tl::unexpected(set.error());
+  const std::string path = database_in(options.state_dir);
+  if (auto there = check_log(*lock, options.state_dir); !there) return tl::unexpected(there.error());
+  const Reserve reserve(options.state_dir, options.reserve);
+  auto db = open_database(path, reserve);
+  if (!db) return tl::unexpected(with_hint(db.error()));
   auto sql = Prepared<WriterSql, k_writer_statements>::prepare(*db, k_writer_sql);
-  if (!sql) return tl::unexpected(sql.error());
+  if (!sql) return tl::unexpected(with_hint(sql.error()));
   sqlite3* raw = db->raw();
   auto state = std::unique_ptr<State>(
       new State{*std::move(lock),
                 Writer{*std::move(db), *std::move(sql), std::move(options.keys), std::move(options.policy),
                        std::move(options.return_path), options.max_open_messages, options.composer,
-                       options.random, Counters{}},
-                Wal(raw), std::nullopt});
+                       options.random, Counters{}, Intake{}},
+                Wal(raw), reserve, FileWatch(path), options.state_dir, options.min_free_disk});
+  if (auto started = state->start(); !started) return tl::unexpected(with_hint(started.error()));
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));
+}
+
+Result<> SqliteStore::State::start() {
   // The last run may have ended in a failed sync: what the log says must be on the disk before anything is
   // answered.
-  if (auto emptied = state->wal.empty(); !emptied) return tl::unexpected(emptied.error());
-  if (auto keys = check_keys(state->writer); !keys) return tl::unexpected(keys.error());
-  if (auto counters = load_counters(state->writer); !counters) return tl::unexpected(counters.error());
-  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));
+  auto ready = within(reserve, [&] { return wal.empty(); });
+  if (ready) ready = within(reserve, [&] { return check_keys(writer); });
+  if (ready) ready = load_counters(writer);
+  // The log is there by now, and so is its place in the folder.
+  files = FileWatch(database_in(state_dir));
+  if (ready) ready = within(reserve, [&] { return lock.mark_open(); });
+  if (!ready) return ready;
+  if (auto reserved = reserve.make(); !reserved) writer.intake.closed = reserved.error();
+  return {};
 }
 
 Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
   core::Recovered out;
   std::vector<core::Change> nobody_waits_yet;
   auto phase = State::Phase::begin;
-  auto settled = state_->transact({}, nobody_waits_yet, phase, [&](Transaction& tx) -> Result<> {
-    auto orphans = settle_orphans(tx, now);
-    if (!orphans) return tl::unexpected(orphans.error());
-    out = *std::move(orphans);
-    Rows suspended = tx.sql(WriterSql::relay_suspended).select();
-    for (;;) {
-      const auto more = suspended.next();
-      if (!more) return tl::unexpected(more.error());
-      if (!*more) break;
-      out.suspended.emplace_back(suspended.text(0));
-    }
-    return State::look_ahead(tx, out);
-  });
-  if (!settled) return tl::unexpected(settled.error());
+  const auto settle = [&] {
+    return state_->transact({}, nobody_waits_yet, phase, [&](Transaction& tx) -> Result<> {
+      auto orphans = settle_orphans(tx, now);
+      if (!orphans) return tl::unexpected(orphans.error());
+      out = *std::move(orphans);
+      Rows suspended = tx.sql(WriterSql::relay_suspended).select();
+      for (;;) {
+        const auto more = suspended.next();
+        if (!more) return tl::unexpected(more.error());
+        if (!*more) break;
+        out.suspended.emplace_back(suspended.text(0));
+      }
+      return State::look_ahead(tx, out);
+    });
+  };
+  auto settled = settle();
+  if (!settled && state_->heed(settled.error())) settled = settle();
+  if (!settled) return tl::unexpected(with_hint(settled.error()));
   return out;
 }
 
@@ -299,11 +434,12 @@ Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimB
   auto phase = State::Phase::begin;
   const auto together = state_->run_together(batch, budget, now, phase, out);
   if (together) {
-    state_->wal.bound();
+    if (auto moved = state_->heed(state_->wal.bound()); !moved && state_->broken) out.error = moved.error();
     return out;
   }
+  const bool again = state_->heed(together.error());
   out = {};
-  if (phase == State::Phase::body) {
+  if (phase == State::Phase::body || again) {
     state_->run_apart(batch, budget, now, out);
     return out;
   }
@@ -313,7 +449,25 @@ Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimB
 
 Result<> SqliteStore::rest() {
   if (state_->broken) return tl::unexpected(*state_->broken);
-  return state_->wal.rest();
+  if (state_->gone) return {};
+  return state_->heed(state_->wal.rest());
+}
+
+core::StoreLook SqliteStore::look() {
+  State& s = *state_;
+  Intake& intake = s.writer.intake;
+  s.gone.reset();
+  if (auto same = s.files.look(); !same) s.gone = same.error();
+  auto room = free_disk(s.state_dir);
+  auto reserved = s.reserve.make();
+  intake.closed.reset();
+  if (!room) intake.closed = room.error();
+  if (!reserved) intake.closed = reserved.error();
+  if (s.gone) intake.closed = s.gone;
+  if (s.broken) intake.closed = s.broken;
+  intake.low.clear();
+  if (room && *room < s.min_free_disk) intake.low = low_on_disk(*room, s.min_free_disk);
+  return {intake.closed, intake.low};
 }
 
 }  // namespace mailotp::store

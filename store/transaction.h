@@ -20,6 +20,12 @@
 
 namespace mailotp::store {
 
+// Whether new work is taken.
+struct Intake {
+  std::optional<core::Error> closed;  // nothing is accepted or handed out
+  std::string low;                    // nothing is accepted
+};
+
 // What every transaction works with. Lives as long as the store.
 struct Writer {
   Connection db;
@@ -31,6 +37,7 @@ struct Writer {
   const core::Composer& composer;
   core::RandomSource& random;
   Counters totals;  // as committed
+  Intake intake;
 };
 
 // When and through whom.

@@ -44,14 +44,14 @@ Result<> Wal::rest() {
   return empty();
 }
 
-void Wal::bound() {
+Result<> Wal::bound() {
   // Fewer pages than before: the log has started anew.
   if (log_->pages < seen_) bound_ = k_bound;
   seen_ = log_->pages;
-  if (seen_ < bound_) return;
+  if (seen_ < bound_) return {};
   bound_ = seen_ + k_bound;
   moved_ += k_bound;
-  (void)checkpoint(SQLITE_CHECKPOINT_PASSIVE);
+  return checkpoint(SQLITE_CHECKPOINT_PASSIVE);
 }
 
 Result<> Wal::empty() {

@@ -18,8 +18,9 @@ class Wal {
   // well.
   [[nodiscard]] core::Result<> rest();
   // After each commit: under a load that leaves no idle moment the checkpoint comes here, once in thousands
-  // of pages. Its failure is no error of the commit, which is durable in the log.
-  void bound();
+  // of pages. Its failure is no error of the commit, which is durable in the log; but after Errc::io the log
+  // must not be started anew.
+  [[nodiscard]] core::Result<> bound();
   // Everything into the database and the file to nothing. With a reader in the way that is left for another
   // time.
   [[nodiscard]] core::Result<> empty();

@@ -156,8 +156,10 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
                               .keys = std::move(*keys),
                               .policy = config.delivery,
                               .return_path = config.mail.bounce_address.mailbox(),
+                              .max_open_messages = config.intake.max_open_messages,
                               .composer = *composer,
-                              .random = random};
+                              .random = random,
+                              .min_free_disk = config.intake.min_free_disk};
   auto opened = store::SqliteStore::open(std::move(options));
   if (!opened) return tl::unexpected(store_failure(config, opened.error()));
   const auto recovered = (*opened)->recover(wall_now());

@@ -18,6 +18,8 @@ constexpr Seconds k_day{86'400};
 constexpr core::Millis k_shortest{10};
 constexpr core::Millis k_longest_phase{600'000};  // RFC 5321 section 4.5.3.2 has none longer
 constexpr Seconds k_ten_years{3650 * 86'400};
+constexpr std::int64_t k_max_open_messages = 1'000'000'000;
+constexpr std::int64_t k_max_free_disk = 1LL << 50;
 
 constexpr std::array<Choice<core::Mode>, 2> k_modes{
     {{"production", core::Mode::production}, {"development", core::Mode::development}}};
@@ -250,6 +252,8 @@ void read_delivery(const Node* table, core::Config& out, Findings& findings) {
   in.duration("uncertain_pause", out.delivery.uncertain_pause, core::Millis{0}, k_hour);
   read_session(in, out.session);
   read_breaker(in, out.breaker);
+  in.whole("max_open_messages", out.intake.max_open_messages, 1, k_max_open_messages);
+  in.size("min_free_disk", out.intake.min_free_disk, k_max_free_disk);
   in.finish();
   out.breaker.jitter_percent = out.delivery.jitter_percent;
 }

@@ -216,6 +216,16 @@ void TableReader::durations(std::string_view key, std::vector<core::Millis>& out
   out = std::move(read);
 }
 
+void TableReader::size(std::string_view key, std::int64_t& out, std::int64_t max) {
+  constexpr std::string_view k_wanted = R"(a size, such as "64MiB" (units B, KiB, MiB, GiB, TiB), or "0")";
+  const Node* node = take_kind(key, NodeKind::text, k_wanted);
+  if (node == nullptr) return;
+  const auto size = parse_size(node->text);
+  if (!size || *size > max)
+    return refuse(*node, key, fmt::format("must be {}, not \"{}\"", k_wanted, shown(node->text)));
+  out = *size;
+}
+
 std::optional<core::Rate> TableReader::read_rate(const Node& node, std::string_view key) {
   constexpr std::string_view k_wanted = R"(a rate "max/period", such as "3/15m" (units s, m, h, d), or "")";
   if (!is_kind(node, key, NodeKind::text, k_wanted) || node.text.empty()) return std::nullopt;

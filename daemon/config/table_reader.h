@@ -56,6 +56,8 @@ class TableReader {
   void duration(std::string_view key, core::Millis& out, core::Millis min, core::Millis max);
   // One to 32 of them.
   void durations(std::string_view key, std::vector<core::Millis>& out, core::Millis min, core::Millis max);
+  // Bytes, written with a unit.
+  void size(std::string_view key, std::int64_t& out, std::int64_t max);
   // "" is none.
   void rate(std::string_view key, std::optional<core::Rate>& out);
   // One text or an array of them; "" and [] switch the limit off.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdint>
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -83,6 +84,21 @@ std::optional<core::Millis> parse_duration(std::string_view text) {
   if (!number) return std::nullopt;
   for (const Unit& unit : k_units) {
     if (text.substr(unit_at) == unit.name) return core::Millis{*number * unit.millis};
+  }
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> parse_size(std::string_view text) {
+  constexpr std::array<std::string_view, 5> k_size_units{"B", "KiB", "MiB", "GiB", "TiB"};
+  constexpr int k_step = 10;  // bits from one unit to the next
+  const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
+  const auto number = parse_number(text.substr(0, unit_at));
+  if (!number) return std::nullopt;
+  if (text == "0") return 0;
+  int bits = 0;
+  for (const std::string_view unit : k_size_units) {
+    if (text.substr(unit_at) == unit && *number <= INT64_MAX >> bits) return *number << bits;
+    bits += k_step;
   }
   return std::nullopt;
 }

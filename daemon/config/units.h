@@ -14,6 +14,8 @@ namespace mailotp::daemon {
 [[nodiscard]] std::optional<core::Millis> parse_duration(std::string_view text);
 // The shortest spelling that parse_duration reads back: 90 s is "90s", 600 s is "10m".
 [[nodiscard]] std::string format_duration(core::Millis duration);
+// "64MiB", units B, KiB, MiB, GiB, TiB; "0": a whole number and one unit, no sign, no space. Bytes.
+[[nodiscard]] std::optional<std::int64_t> parse_size(std::string_view text);
 // "3/15m": max from 1 to 1,000,000,000, period from 1s to 366d in whole seconds.
 [[nodiscard]] std::optional<core::Rate> parse_rate(std::string_view text);
 // "0660": three or four octal digits up to 0777.

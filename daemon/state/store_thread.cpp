@@ -21,6 +21,7 @@ constexpr std::size_t k_waiting_commands = 20'000;  // more than that is answere
 constexpr std::size_t k_batch = 256;                // commands in one transaction
 constexpr core::Millis k_idle_before_checkpoint{20};
 constexpr core::Millis k_pause_after_failure{1000};
+constexpr core::Millis k_look_interval{1000};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
 
 #if defined(MAILOTP_CRASH_POINTS)
@@ -124,16 +125,40 @@ void StoreThread::run() {
       commit(items, due);
       rested_ = false;
     } else if (!rested_) {
-      if (const auto rest = store_->rest(); !rest)
+      if (const auto rest = store_->rest(); !rest) {
         log_.write(core::LogLevel::warning,
                    fmt::format("event=checkpoint_failed what=\"{}\"", rest.error().what));
+        tell(rest.error());
+      }
       rested_ = true;
     }
+    if (steady_clock::now() >= next_look_) look();
   }
   store_.reset();
   Delivery last;
   last.stopped = true;
   deliveries_.push(std::move(last));
+  wakeup_.send();
+}
+
+void StoreThread::look() {
+  next_look_ = steady_clock::now() + k_look_interval;
+  core::StoreLook seen = store_->look();
+  if (seen.low != low_) {
+    if (seen.low.empty()) log_.write(core::LogLevel::notice, "event=disk_has_room");
+    if (low_.empty()) log_.write(core::LogLevel::error, fmt::format("event=disk_low what=\"{}\"", seen.low));
+    low_ = std::move(seen.low);
+  }
+  if (seen.closed) tell(*seen.closed);
+  // What waited for it goes on, and says that it does.
+  if (closed_ && !seen.closed) next_due_ = wall_now();
+  closed_ = seen.closed.has_value();
+}
+
+void StoreThread::tell(const core::Error& error) {
+  Delivery delivery;
+  delivery.committed.error = error;
+  deliveries_.push(std::move(delivery));
   wakeup_.send();
 }
 
@@ -164,6 +189,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep) {
   next_due_ = delivery.committed.next_due;
   more_queued_ = delivery.committed.more_queued;
   claim_again_ = delivery.committed.claim_again;
+  if (delivery.committed.error) closed_ = true;  // until a look says otherwise
   keep_unsettled(batch, delivery.committed.outcomes, now);
   deliveries_.push(std::move(delivery));
   wakeup_.send();
@@ -212,13 +238,27 @@ void StoreThread::keep_unsettled(std::vector<core::Command>& batch,
   }
 }
 
+// An app that asks for it again and again does not fill the log.
+void StoreThread::note_bad_row(const core::Error& error) {
+  const auto now = steady_clock::now();
+  if (now < next_bad_row_) return;
+  next_bad_row_ = now + k_look_interval;
+  log_.write(core::LogLevel::error, fmt::format("event=row_unreadable what=\"{}\"", error.what));
+}
+
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
     MAILOTP_CRASH_POINT_IF(!delivery.completions.empty(), "committed");
     core::Result<> health;
     if (delivery.committed.error) health = tl::unexpected(*delivery.committed.error);
     for (const core::Outcome& outcome : delivery.committed.outcomes) {
-      if (!outcome) health = tl::unexpected(outcome.error());
+      if (outcome) continue;
+      // One that met a bad row says nothing about the others.
+      if (outcome.error().code == core::Errc::corrupt) {
+        note_bad_row(outcome.error());
+      } else {
+        health = tl::unexpected(outcome.error());
+      }
     }
     // Another kind of failure is news too: a full disk may be followed by a broken one.
     const bool same = health.has_value()

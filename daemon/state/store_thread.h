@@ -9,6 +9,7 @@
 // there.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -69,7 +70,7 @@ class StoreThread {
   };
   struct Delivery {
     std::vector<Completion> completions;
-    core::Committed committed;
+    core::Committed committed;  // or the error that a checkpoint or a look has found, alone
     bool stopped = false;
   };
 
@@ -79,6 +80,9 @@ class StoreThread {
   void note_handed_out(const std::vector<core::Job>& jobs);
   void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
                       core::WallTime now);
+  void look();
+  void tell(const core::Error& error);
+  void note_bad_row(const core::Error& error);
   void deliver();
   [[nodiscard]] std::chrono::steady_clock::time_point next_wake(bool idle) const;
 
@@ -89,6 +93,7 @@ class StoreThread {
   Wakeup wakeup_;
   std::function<void()> stopped_;
   core::Result<> health_;  // loop thread
+  std::chrono::steady_clock::time_point next_bad_row_;
 
   // Store thread only.
   std::unique_ptr<core::Store> store_;
@@ -99,6 +104,9 @@ class StoreThread {
   bool claim_again_ = false;
   std::uint64_t turn_ = 0;
   bool rested_ = true;
+  std::chrono::steady_clock::time_point next_look_;
+  bool closed_ = false;  // as the last look found it
+  std::string low_;
 
   std::thread thread_;
 };

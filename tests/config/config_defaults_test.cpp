@@ -101,6 +101,8 @@ TEST_CASE("config: defaults of the other tables") {
   CHECK(config.breaker.failures_in_row == 3);
   CHECK(config.breaker.first == Millis{2000});
   CHECK(config.breaker.most == Millis{60'000});
+  CHECK(config.intake.max_open_messages == 1'000'000);
+  CHECK(config.intake.min_free_disk == 64LL << 20);
   CHECK(config.brake.ratio == 20);
   CHECK(config.brake.floor == 200);
   CHECK(config.brake.period == Seconds{600});

@@ -100,6 +100,8 @@ const std::vector<BadTail> k_bad_tails{
     {"[delivery]\nbreaker_failures = 0\n", "9:20", "from 1 to 100"},
     {"[delivery]\nprobe = \"2h\"\n", "9:9", "from 10ms to 1h"},
     {"[delivery]\nbreaker_most = \"1s\"\nbreaker_first = \"2s\"\n", "10:17", "must not be longer than breaker_most"},
+    {"[delivery]\nmin_free_disk = \"64\"\n", "9:17", "must be a size, such as \"64MiB\""},
+    {"[delivery]\nmax_open_messages = 0\n", "9:21", "max_open_messages must be"},
     {"[delivery]\nretry = []\n", "9:9", "1 to 32 durations"},
     {"[delivery]\ngreylist = [\"1s\", \"2d\"]\n", "9:19", "not \"2d\""},
     {"[[app]]\nname = \"a\"\nuids = [4294967295]\n", "10:9", "not 4294967295"},

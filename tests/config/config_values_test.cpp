@@ -187,6 +187,8 @@ breaker_first = "10ms"
 breaker_most = "1h"
 breaker_refused = "5m"
 probe = "250ms"
+max_open_messages = 5000
+min_free_disk = "2GiB"
 [brake]
 ratio = 3
 floor = 10
@@ -228,6 +230,8 @@ bounces = "4d"
   CHECK(config.breaker.refused == Millis{300'000});
   CHECK(config.breaker.probe == Millis{250});
   CHECK(config.breaker.jitter_percent == 0);
+  CHECK(config.intake.max_open_messages == 5000);
+  CHECK(config.intake.min_free_disk == 2LL << 30);
   CHECK(config.brake.ratio == 3);
   CHECK(config.brake.floor == 10);
   CHECK(config.brake.period == Seconds{3600});
@@ -298,6 +302,16 @@ TEST_CASE("config: the other choices of each enum") {
   CHECK(log("journal") == core::LogFormat::journal);
   CHECK(load(sample_with("tls = \"starttls\"\nauth = \"auto\"\nkind = \"smtp\"\n")).relays[0].auth ==
         core::AuthMode::automatic);
+}
+
+TEST_CASE("config: sizes have a unit") {
+  CHECK(parse_size("0") == 0);
+  CHECK(parse_size("512B") == 512);
+  CHECK(parse_size("3KiB") == 3072);
+  CHECK(parse_size("64MiB") == 64LL << 20);
+  CHECK(parse_size("1TiB") == 1LL << 40);
+  for (const char* text : {"", "5", "MiB", "1.5MiB", "-1MiB", "1 MiB", "1MB", "1mib", "00", "999999999TiB"})
+    CHECK_FALSE(parse_size(text));
 }
 
 TEST_CASE("config: durations read back what they print") {

@@ -36,6 +36,7 @@ struct ModelStore final : core::Store {
 
   core::Result<core::Recovered> recover(core::WallTime) override { return core::Recovered{}; }
   core::Result<> rest() override { return {}; }
+  core::StoreLook look() override { return {}; }
   core::Committed commit(std::span<core::Command> batch, const core::ClaimBudget& budget,
                          core::WallTime) override {
     core::Committed committed;

@@ -14,11 +14,13 @@ struct Faults {
   sqlite3_vfs ours{};
   FaultKind kind = FaultKind::none;
   int left = 0;
+  int count = 0;
   bool struck = false;
 
   bool strikes(FaultKind at) {
     if (kind != at) return false;
     if (left-- > 0) return false;
+    if (count-- <= 0) return false;
     struck = true;
     return true;
   }
@@ -100,9 +102,10 @@ FaultFiles::~FaultFiles() {
   sqlite3_vfs_unregister(&faults.ours);
 }
 
-void FaultFiles::fail_from(int first, FaultKind kind) {
+void FaultFiles::fail_from(int first, FaultKind kind, int count) {
   faults.kind = kind;
   faults.left = first;
+  faults.count = count;
   faults.struck = false;
 }
 

@@ -16,9 +16,9 @@ class FaultFiles {
   FaultFiles(const FaultFiles&) = delete;
   FaultFiles& operator=(const FaultFiles&) = delete;
 
-  // The operation number `first` (from 0, counted from now) and all that follow fail: writes with
-  // SQLITE_FULL, or syncs with SQLITE_IOERR_FSYNC.
-  void fail_from(int first, FaultKind kind);
+  // The operation number `first` (from 0, counted from now) and those that follow, `count` in all, fail:
+  // writes with SQLITE_FULL, or syncs with SQLITE_IOERR_FSYNC.
+  void fail_from(int first, FaultKind kind, int count = 1'000'000);
   void stop_failing();
   // Whether anything has failed since fail_from.
   [[nodiscard]] bool struck() const;

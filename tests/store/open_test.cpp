@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "store/lock.h"
+#include "store/migrations.h"
 #include "tests/store/database.h"
 #include "tests/store/store_fixture.h"
 
@@ -31,7 +32,7 @@ TEST_CASE("a new database is private, marked as ours and in WAL mode") {
   CHECK((file.st_mode & 0777) == 0600);
   Database db(f.database_path());
   CHECK(db.value("PRAGMA application_id") == std::to_string(0x6d6f7470));
-  CHECK(db.value("PRAGMA user_version") == "2");
+  CHECK(db.value("PRAGMA user_version") == std::to_string(migrations().size()));
   CHECK(db.value("PRAGMA journal_mode") == "wal");
   CHECK(db.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE '%STRICT%'").empty());
 }
@@ -154,6 +155,79 @@ TEST_CASE("a queued message alone needs its key") {
   f.close();
   Database(f.database_path()).run("UPDATE challenge SET state = 6, key = NULL");
   CHECK(try_open(f, key_ring({'n'})).error().code == Errc::invalid);
+}
+
+TEST_CASE("row 47: after a run that did not end cleanly its log must be there") {
+  StoreFixture f;
+  const core::ChallengeView made = f.created();
+  // As a kill leaves it: a copy of the folder while it is open.
+  const TemporaryFolder left;
+  for (const char* name : {"mailotpd.db", "mailotpd.db-wal", "mailotpd.lock"})
+    std::filesystem::copy_file(f.folder.path() + "/" + name, left.path() + "/" + name);
+  const auto open_left = [&] {
+    return SqliteStore::open(
+        {left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, f.composer, f.random});
+  };
+  const std::string log = left.path() + "/mailotpd.db-wal";
+  std::filesystem::rename(log, log + ".away");
+  for (int i = 0; i < 2; ++i) {
+    const auto opened = open_left();
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == Errc::corrupt);
+    CHECK(opened.error().what.find(log) != std::string::npos);
+    CHECK(opened.error().what.find("mailotpd.lock") != std::string::npos);
+  }
+  SECTION("it is put back") {
+    std::filesystem::rename(log + ".away", log);
+    const auto opened = open_left();
+    REQUIRE(opened);
+    CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id));
+  }
+  SECTION("its loss is accepted") {
+    std::filesystem::remove(left.path() + "/mailotpd.lock");
+    REQUIRE(open_left());
+  }
+  // The end was clean now: without a log, as it should be.
+  CHECK_FALSE(std::filesystem::exists(log));
+  CHECK(open_left());
+}
+
+TEST_CASE("row 47: a start that fails after a clean end needs no log at the next one") {
+  StoreFixture f;
+  (void)f.created();
+  f.close();
+  CHECK_FALSE(try_open(f, key_ring({'n'})));
+  std::filesystem::remove(f.database_path() + "-wal");
+  CHECK(try_open(f));
+}
+
+TEST_CASE("row 47: garbage at the end of the log is not read") {
+  StoreFixture f;
+  const core::ChallengeView made = f.created();
+  const TemporaryFolder left;
+  const std::string log = left.path() + "/mailotpd.db-wal";
+  for (const char* name : {"mailotpd.db", "mailotpd.db-wal", "mailotpd.lock"})
+    std::filesystem::copy_file(f.folder.path() + "/" + name, left.path() + "/" + name);
+  if (GENERATE(true, false)) {
+    std::ofstream(log, std::ios::app | std::ios::binary)
+        << std::string(GENERATE(1, 24, 4120, 50'000), '\x37');
+  } else {
+    // The last commit is torn: what was before it stays.
+    (void)f.created("second@example.org");
+    std::filesystem::copy_file(f.database_path() + "-wal", log,
+                               std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(log, std::filesystem::file_size(log) - GENERATE(1, 24, 4096, 5000));
+  }
+  {
+    const auto opened = SqliteStore::open(
+        {left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, f.composer, f.random});
+    REQUIRE(opened);
+    CHECK((*opened)->recover(f.now));
+  }
+  CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id));
+  Database db(left.path() + "/mailotpd.db");
+  CHECK(db.value("PRAGMA integrity_check") == "ok");
+  CHECK(db.value("SELECT count(*) FROM challenge") == "1");
 }
 
 TEST_CASE("a clean close leaves no log behind") {

@@ -70,8 +70,8 @@ StoreFixture::StoreFixture() : now(core::from_unix_ms(1'795'000'000'000)) {
 }
 
 void StoreFixture::open(KeyRing keys) {
-  auto opened = SqliteStore::open(
-      {folder.path(), std::move(keys), policy, "bounces@example.org", max_open_messages, composer, random});
+  auto opened = SqliteStore::open({folder.path(), std::move(keys), policy, "bounces@example.org",
+                                   max_open_messages, composer, random, min_free_disk, reserve});
   INFO((opened ? "" : opened.error().what));
   REQUIRE(opened);
   store = *std::move(opened);

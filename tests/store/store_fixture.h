@@ -90,6 +90,8 @@ struct StoreFixture {
   core::WallTime now;
   core::DeliveryPolicy policy;
   std::int64_t max_open_messages = 1'000'000;
+  std::int64_t min_free_disk = 0;
+  std::int64_t reserve = 1 << 20;
   std::string last_code;
   std::unique_ptr<SqliteStore> store;
 };
