@@ -22,6 +22,8 @@ MessageStep ended(MessageRow row, MessageState to) {
   const bool had_content = !is_over(row);
   row.state = to;
   row.due_at = k_never;
+  row.tried.clear();
+  row.ends_as.reset();
   ++row.revision;
   return {std::move(row), true, MessageRefusal::none, had_content};
 }
@@ -111,14 +113,12 @@ bool holds_uncertain(const MessageRow& row, const DeliveryPolicy& policy) {
 MessageStep become_uncertain(MessageRow row, const DeliveryPolicy& policy, WallTime now) {
   ++row.uncertain;
   ++row.attempts;
-  if (row.ends_as || now >= row.not_after) {
-    row.ends_as.reset();
-    return rest_uncertain(std::move(row));
-  }
+  if (row.ends_as || now >= row.not_after) return rest_uncertain(std::move(row));
   if (row.orphaned >= k_poison_deaths || holds_uncertain(row, policy)) return hold(std::move(row));
   if (row.uncertain > 1) {
     row.state = MessageState::uncertain;
     row.due_at = row.not_after;
+    row.tried.clear();
     return shown(std::move(row));
   }
   return uncertain_until(std::move(row), now + policy.uncertain_pause, now);
@@ -178,7 +178,6 @@ struct Machine {
     next.reply = fact.reply;
     next.verdict.reset();
     next.refused_by.clear();
-    next.ends_as.reset();
     return ended(next, MessageState::relayed);
   }
 
@@ -259,10 +258,7 @@ struct Machine {
     ++next.orphaned;
     ++next.uncertain;
     next.reply = Reply{0, "", "the daemon ended while it was being sent"};
-    if (next.ends_as || now >= next.not_after) {
-      next.ends_as.reset();
-      return rest_uncertain(next);
-    }
+    if (next.ends_as || now >= next.not_after) return rest_uncertain(next);
     if (next.orphaned >= k_poison_deaths || holds_uncertain(next, policy)) return hold(next);
     return uncertain_until(next, now, now);
   }
