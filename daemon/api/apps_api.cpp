@@ -166,6 +166,38 @@ void post_cancel(Services&, const HttpRequest& request, const std::string& id, c
   asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
 }
 
+HttpResponse message_answer(const core::MessageAnswer& answer) {
+  HttpResponse response = ok_json(message_json(answer.message), 201);
+  response.headers.emplace_back("Location", "/v1/messages/" + core::to_string(answer.message.id));
+  return response;
+}
+
+void post_message(Services& services, const HttpRequest& request, const Asked& asked) {
+  core::CreateMessage command;
+  command.at = wall_now();
+  auto parsed = parse_message(request.body, services.config, command.at);
+  if (refused(parsed, asked)) return;
+  command.id = services.ids.next(command.at);
+  command.app = app_of(Audience::app, request);
+  core::ComposeRequest compose;
+  compose.app = command.app;
+  compose.template_name = parsed->template_name;
+  compose.locale = std::move(parsed->locale);
+  compose.recipient = parsed->recipient;
+  compose.message = command.id;
+  compose.at = command.at;
+  compose.variables = std::move(parsed->variables);
+  auto mail = services.composer.compose(compose);
+  if (!mail) return asked.refuse(compose_error_answer(mail.error(), asked.request_id()));
+  command.recipient = std::move(parsed->recipient);
+  command.template_name = std::move(parsed->template_name);
+  command.not_after = parsed->not_after;
+  command.metadata = std::move(parsed->metadata);
+  command.mail = std::move(*mail);
+  command.actor = actor_of(request);
+  asked.submit<core::MessageAnswer>(std::move(command), message_answer);
+}
+
 }  // namespace
 
 void add_apps_api(Router& router, Services& services) {
@@ -188,6 +220,7 @@ void add_apps_api(Router& router, Services& services) {
   post("/v1/challenges", post_challenge);
   post("/v1/otp/generate", post_generate);
   post("/v1/otp/verify", post_verify);
+  post("/v1/messages", post_message);
   post_one("/v1/challenges/{id}/check", post_check);
   post_one("/v1/challenges/{id}/send", post_send);
   post_one("/v1/challenges/{id}/cancel", post_cancel);

@@ -211,12 +211,30 @@ Parsed<SendNow> send_of(const json& object) {
   return at->get<bool>() ? SendNow::yes : SendNow::no;
 }
 
+Parsed<std::string> locale_of(const json& object, const core::Config& config) {
+  auto locale = text_of(object, "locale", 35);
+  if (!locale) return locale;
+  if (!is_locale(*locale)) return bad_field("locale", "must be a language tag such as de-AT");
+  if (locale->empty()) return config.mail.locale;
+  return locale;
+}
+
+Parsed<core::WallTime> not_after_of(const json& object, core::WallTime now) {
+  const auto text = text_of(object, "not_after", 40);
+  if (!text) return tl::unexpected(text.error());
+  if (text->empty()) return now + k_message_life;
+  const auto time = core::parse_rfc3339(*text);
+  if (!time) return bad_field("not_after", "must be a time such as 2026-11-20T12:10:00Z");
+  if (*time <= now) return bad_field("not_after", "is in the past");
+  if (*time > now + k_message_life) return bad_field("not_after", "must be at most 5 days from now");
+  return *time;
+}
+
 Parsed<bool> fill_texts(const json& object, const core::PurposeConfig& purpose, const core::Config& config,
                         CreateRequest& request) {
-  auto locale = text_of(object, "locale", 35);
+  auto locale = locale_of(object, config);
   if (!locale) return tl::unexpected(locale.error());
-  if (!is_locale(*locale)) return bad_field("locale", "must be a language tag such as de-AT");
-  request.locale = locale->empty() ? config.mail.locale : std::move(*locale);
+  request.locale = std::move(*locale);
   auto name = text_of(object, "template", 64);
   if (!name) return tl::unexpected(name.error());
   request.template_name = name->empty() ? purpose.template_name : std::move(*name);
@@ -305,6 +323,27 @@ Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& co
   auto code = code_of(*object, "otp");
   if (!code) return tl::unexpected(code.error());
   return VerifyRequest{std::move(*recipient), std::move(*purpose), std::move(*code)};
+}
+
+Parsed<MessageRequest> parse_message(std::string_view body, const core::Config& config, core::WallTime now) {
+  const auto object =
+      parse_object(body, {"recipient", "template", "locale", "data", "not_after", "metadata"});
+  if (!object) return tl::unexpected(object.error());
+  auto recipient = address_of(*object, "recipient");
+  if (!recipient) return tl::unexpected(recipient.error());
+  auto name = text_of(*object, "template", 64);
+  if (!name) return tl::unexpected(name.error());
+  if (name->empty()) return bad_field("template", "is required");
+  auto locale = locale_of(*object, config);
+  if (!locale) return tl::unexpected(locale.error());
+  auto variables = strings_of(*object, "data");
+  if (!variables) return tl::unexpected(variables.error());
+  const auto not_after = not_after_of(*object, now);
+  if (!not_after) return tl::unexpected(not_after.error());
+  auto metadata = metadata_of(*object);
+  if (!metadata) return tl::unexpected(metadata.error());
+  return MessageRequest{std::move(*recipient), std::move(*name), std::move(*locale),
+                        std::move(*variables), *not_after,       std::move(*metadata)};
 }
 
 Parsed<bool> parse_nothing(std::string_view body) {

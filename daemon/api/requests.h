@@ -49,10 +49,24 @@ struct VerifyRequest {
   core::Secret code;
 };
 
+// A templated mail that is no code may be on its way for so long; less where the request says so.
+inline constexpr core::Millis k_message_life = core::Seconds{5 * 86400};
+
+struct MessageRequest {
+  core::Address recipient;
+  std::string template_name;
+  std::string locale;
+  core::Secret variables;  // JSON object text, or empty
+  core::WallTime not_after;
+  std::string metadata;  // JSON text, or empty
+};
+
 [[nodiscard]] Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config);
 [[nodiscard]] Parsed<CheckRequest> parse_check(std::string_view body);
 [[nodiscard]] Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config);
 [[nodiscard]] Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config);
+[[nodiscard]] Parsed<MessageRequest> parse_message(std::string_view body, const core::Config& config,
+                                                   core::WallTime now);
 // A body that must say nothing: empty, or {}.
 [[nodiscard]] Parsed<bool> parse_nothing(std::string_view body);
 

@@ -203,7 +203,8 @@ std::string version_json(const std::string& mode) {
   return dump({{"name", "mailotpd"},
                {"version", MAILOTP_VERSION},
                {"mode", mode},
-               {"features", {"challenges", "long-poll", "short-form", "outbox", "stats"}}});
+               {"features",
+                {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

@@ -144,7 +144,7 @@ Sender sender_of(const ComposerSettings& settings, std::string_view app) {
 
 tl::expected<core::ComposedMail, ComposeError> write(const core::ComposeRequest& request,
                                                      const ComposerSettings& settings, const Sender& sender,
-                                                     const TemplateVariant& variant,
+                                                     const TemplateSet::Match& match,
                                                      const Rendered& rendered) {
   const std::string id = core::to_string(request.message);
   const std::string message_id = "<" + id + "@" + settings.hostname + ">";
@@ -156,7 +156,11 @@ tl::expected<core::ComposedMail, ComposeError> write(const core::ComposeRequest&
   auto content = write_mime({request.at, sender.from, request.recipient, rendered.subject.bytes, message_id,
                              boundary, more, rendered.text.bytes, rendered.html.bytes});
   if (!content) return failed(content.error().what, {});
-  return core::ComposedMail{std::move(*content), message_id, variant.version, variant.locale};
+  return core::ComposedMail{.content = std::move(*content),
+                            .message_id = message_id,
+                            .template_version = match.variant.version,
+                            .locale = match.variant.locale,
+                            .on_uncertain = match.mail_template.manifest.on_uncertain};
 }
 
 }  // namespace
@@ -203,7 +207,7 @@ tl::expected<core::ComposedMail, ComposeError> MailComposer::compose(
 
   Rendered rendered;
   if (auto done = render(*match, values, rendered); !done) return tl::unexpected(done.error());
-  return write(request, settings_, sender, variant, rendered);
+  return write(request, settings_, sender, *match, rendered);
 }
 
 }  // namespace mailotp::mail

@@ -97,11 +97,11 @@ Values sample_values(const Case& one, const std::array<Part, 3>& parts, const Ma
   constexpr std::string_view k_binding = "binding.";
   Values values;
   values.recipient = "alice@example.org";
-  values.purpose = one.purpose;
   values.app = "Example";
   if (one.optional_present) values.domain = "example.org";
   if (with_code) {
     values.code = k_sample_code;
+    values.purpose = one.purpose;
     values.minutes = one.minutes;
     values.hours = one.hours;
     values.expires_at = "12:10 UTC";

@@ -22,6 +22,8 @@ class ManifestReader {
     for (const auto& [key, node] : root) {
       if (key.str() == "code_in_subject")
         take(node, manifest.code_in_subject, "true or false");
+      else if (key.str() == "uncertain")
+        manifest.on_uncertain = read_uncertain(node);
       else if (key.str() == "variables")
         read_variables(node, manifest.variables);
       else
@@ -42,6 +44,13 @@ class ManifestReader {
       out = *value;
     else
       refuse(node.source(), std::string("must be ") + wanted);
+  }
+
+  core::OnUncertain read_uncertain(const toml::node& node) {
+    const auto text = node.value_exact<std::string>();
+    if (text == "hold") return core::OnUncertain::hold;
+    if (text != "resend") refuse(node.source(), "uncertain must be resend or hold");
+    return core::OnUncertain::resend;
   }
 
   void read_variables(const toml::node& node, std::vector<Variable>& out) {

@@ -1,6 +1,7 @@
 // template.toml: what a template's variables are. Pure.
 //
 //   code_in_subject = false        # codes in a subject show on lock screens
+//   uncertain = "resend"           # resend | hold: when nobody knows whether the relay took the mail
 //   [variables.name]
 //   required = false
 //   default = ""                   # only where it is not required
@@ -12,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/outbox.h"
 #include "core/result.h"
 #include "mail/compose/template_tokens.h"
 #include "mail/compose/variables.h"
@@ -20,6 +22,7 @@ namespace mailotp::mail {
 
 struct Manifest {
   bool code_in_subject = false;
+  core::OnUncertain on_uncertain = core::OnUncertain::resend;
   std::vector<Variable> variables;
 
   [[nodiscard]] const Variable* find(std::string_view name) const;

@@ -19,7 +19,7 @@ struct Builtin {
 };
 constexpr std::array k_builtins{
     Builtin{"recipient", Presence::always, &Values::recipient},
-    Builtin{"purpose", Presence::always, &Values::purpose},
+    Builtin{"purpose", Presence::with_code, &Values::purpose},
     Builtin{"app", Presence::always, &Values::app},
     Builtin{"domain", Presence::sometimes, &Values::domain},
     Builtin{"code", Presence::with_code, &Values::code},

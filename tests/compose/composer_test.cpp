@@ -113,6 +113,22 @@ TEST_CASE("what a request is refused for: the field is named, the value is not")
   CHECK(mail.error().field == field);
 }
 
+TEST_CASE("a template says what becomes of its mails when nobody knows whether they have left") {
+  const auto [toml, expected] = GENERATE(table<std::string, core::OnUncertain>({
+      {"", core::OnUncertain::resend},
+      {"uncertain = \"resend\"\n", core::OnUncertain::resend},
+      {"uncertain = \"hold\"\n", core::OnUncertain::hold},
+  }));
+  TemplateFolder folder;
+  folder.add_good().add("t/template.toml", toml);
+  const MailComposer composer(std::move(*folder.load()), settings());
+  core::ComposeRequest request = otp_request();
+  request.template_name = "t";
+  const auto mail = composer.compose(request);
+  REQUIRE(mail);
+  CHECK(mail->on_uncertain == expected);
+}
+
 TEST_CASE("templates that are not there, or do not fit") {
   const Fixture fixture;
   core::ComposeRequest request = otp_request();

@@ -95,6 +95,8 @@ TEST_CASE("each bad file is refused with its place and its own reason") {
       {"t/template.toml", "a =\n", "FILE:1: "},
       {"t/template.toml", "\nnonsense = 1\n", "FILE:2: unknown key nonsense"},
       {"t/template.toml", "code_in_subject = 1\n", "FILE:1: must be true or false"},
+      {"t/template.toml", "uncertain = \"send\"\n", "FILE:1: uncertain must be resend or hold"},
+      {"t/template.toml", "uncertain = true\n", "FILE:1: uncertain must be resend or hold"},
       {"t/template.toml", "variables = 1\n", "FILE:1: variables must be tables"},
       {"t/template.toml", "[variables]\nname = 1\n", "FILE:2: variable name must be a table"},
       {"t/template.toml", "[variables.\"a-b\"]\n",
@@ -169,16 +171,17 @@ TEST_CASE("code_in_subject lets the code into the subject, but not alone there")
   CHECK_THAT(set.error().what, Catch::Contains("the code is in the subject but not in the text"));
 }
 
-TEST_CASE("a template without a code may show years, but not the life of a code") {
+TEST_CASE("a template without a code may show years, but not the life or the purpose of a code") {
+  const std::string name = GENERATE("minutes", "purpose");
   TemplateFolder folder;
   folder.add("t/en/subject.mustache", "Welcome")
       .add("t/en/text.mustache", "since 2026")
       .add("t/en/html.mustache", "2026");
   CHECK(folder.load());
-  folder.add("t/en/text.mustache", "{{minutes}}");
+  folder.add("t/en/text.mustache", "{{" + name + "}}");
   const auto set = folder.load();
   REQUIRE_FALSE(set);
-  CHECK_THAT(set.error().what, Catch::Contains("minutes is only there in mails that carry a code"));
+  CHECK_THAT(set.error().what, Catch::Contains(name + " is only there in mails that carry a code"));
 }
 
 TEST_CASE("the default locale must be there") {

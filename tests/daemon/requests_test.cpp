@@ -163,3 +163,53 @@ TEST_CASE("a call without a body takes none, or an empty object") {
   CHECK_FALSE(daemon::parse_nothing("[]"));
   CHECK_FALSE(daemon::parse_nothing(R"({"a":1})"));
 }
+
+TEST_CASE("a message needs a recipient and a template; it has five days") {
+  const core::WallTime now = core::from_unix_ms(1'795'176'000'000);  // 2026-11-20 12:00:00 UTC
+  const auto least = daemon::parse_message(R"({"recipient":"a@b.example","template":"w"})", config(), now);
+  REQUIRE(least);
+  CHECK(least->recipient.mailbox() == "a@b.example");
+  CHECK(least->template_name == "w");
+  CHECK(least->locale == "en");
+  CHECK(least->variables.empty());
+  CHECK(least->metadata.empty());
+  CHECK(least->not_after == now + core::Seconds{5 * 86400});
+  const auto full = daemon::parse_message(
+      R"({"recipient":"a@b.example","template":"w","locale":"de","data":{"b":"2","a":"1"},
+          "not_after":"2026-11-20T14:00:00.500+01:00","metadata":[1]})",
+      config(), now);
+  REQUIRE(full);
+  CHECK(full->locale == "de");
+  CHECK(full->variables.reveal() == R"({"a":"1","b":"2"})");
+  CHECK(full->not_after == now + core::Millis{3'600'500});
+  CHECK(full->metadata == "[1]");
+}
+
+TEST_CASE("what a message refuses, and where") {
+  const core::WallTime now = core::from_unix_ms(1'795'176'000'000);
+  const Bad bad = GENERATE(
+      Bad{R"({"template":"w"})", Problem::invalid_field, "recipient"},
+      Bad{R"({"recipient":"nobody","template":"w"})", Problem::invalid_recipient, "recipient"},
+      Bad{R"({"recipient":"a@b.example"})", Problem::invalid_field, "template"},
+      Bad{R"({"recipient":"a@b.example","template":""})", Problem::invalid_field, "template"},
+      Bad{R"({"recipient":"a@b.example","template":1})", Problem::invalid_field, "template"},
+      Bad{R"({"recipient":"a@b.example","template":"w","locale":"d/e"})", Problem::invalid_field, "locale"},
+      Bad{R"({"recipient":"a@b.example","template":"w","data":{"a":1}})", Problem::invalid_field, "data.a"},
+      Bad{R"({"recipient":"a@b.example","template":"w","not_after":"soon"})", Problem::invalid_field,
+          "not_after"},
+      Bad{R"({"recipient":"a@b.example","template":"w","not_after":1795176000})", Problem::invalid_field,
+          "not_after"},
+      Bad{R"({"recipient":"a@b.example","template":"w","not_after":"2026-11-20T12:00:00Z"})",
+          Problem::invalid_field, "not_after"},
+      Bad{R"({"recipient":"a@b.example","template":"w","not_after":"2026-11-25T12:00:00.001Z"})",
+          Problem::invalid_field, "not_after"},
+      Bad{R"({"recipient":"a@b.example","template":"w","purpose":"login"})", Problem::invalid_field,
+          "purpose"},
+      Bad{R"({"recipient":"a@b.example","template":"w","ttl_seconds":60})", Problem::invalid_field,
+          "ttl_seconds"});
+  CAPTURE(bad.body);
+  const auto parsed = daemon::parse_message(bad.body, config(), now);
+  REQUIRE_FALSE(parsed);
+  CHECK(parsed.error().problem == bad.problem);
+  CHECK(parsed.error().field == bad.field);
+}
