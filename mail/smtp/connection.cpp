@@ -76,6 +76,8 @@ void Connection::on_open_failed(const OpenFault& fault) {
 
 bool Connection::still_idle() {
   if (state_ == State::idle) stream_->read_now();
+  if (state_ == State::idle && !replies_.empty())
+    lose({where(), "part of a reply that nobody asked for", std::nullopt, OpenFault::Kind::ordinary});
   return state_ == State::idle;
 }
 
@@ -168,7 +170,8 @@ void Connection::phase(Stage stage) {
     case Stage::data:
       return phase_timer_.start(deadlines.data);
     case Stage::body:
-      return phase_timer_.stop();  // bounded by before_dot_
+      sent_seen_ = stream_->sent();
+      return phase_timer_.start(deadlines.write);  // and before_dot_
     case Stage::local:
     case Stage::dns:
     case Stage::connect:
@@ -190,6 +193,9 @@ void Connection::end_of_body(std::string_view rest) {
 }
 
 void Connection::send_dot() {
+  // A reply that comes before the dot is not the dot's; and a relay that has gone by now has no mail.
+  stream_->read_now();
+  if (state_ != State::busy) return;
   const std::uint64_t now = uv_now(setting_.loop);
   if (now >= task_->dot_before)
     return lose({Stage::body, "no dot within its time", std::nullopt, OpenFault::Kind::timed_out});
@@ -265,7 +271,10 @@ void Connection::on_bytes(std::string_view bytes) {
   while (state_ != State::over) {
     const auto reply = replies_.next();
     if (reply && !*reply) return flush();
-    if (state_ == State::quitting) return over({});
+    if (state_ == State::quitting) {
+      if (reply && late_since_) late_reply(**reply);
+      return finish_quitting();
+    }
     if (!reply) return lose({where(), reply.error().what, std::nullopt, OpenFault::Kind::ordinary});
     if (conversation_) {
       conversation_->from_relay(**reply);
@@ -276,7 +285,8 @@ void Connection::on_bytes(std::string_view bytes) {
 }
 
 void Connection::on_end(const std::string& reason) {
-  if (state_ == State::quitting) return over({});
+  if (state_ == State::quitting) return finish_quitting();
+  if (conversation_) conversation_->relay_closed();
   lose({where(), reason, std::nullopt, OpenFault::Kind::ordinary});
 }
 
@@ -294,9 +304,18 @@ void Connection::phase_ended() {
   stream_->read_now();
   if (state_ == State::over || phases_ != phase) return;
   if (state_ == State::idle) return quit();
-  if (state_ == State::quitting) return over({});
-  lose({where(), std::string(core::to_string(where())) + ": no reply in time", std::nullopt,
-        OpenFault::Kind::timed_out});
+  if (state_ == State::quitting) return finish_quitting();
+  const Stage stage = where();
+  if (stage == Stage::body && (stream_->unsent() == 0 || stream_->sent() > sent_seen_)) {
+    sent_seen_ = stream_->sent();
+    return phase_timer_.start(setting_.deadlines.write);
+  }
+  OpenFault fault{stage,
+                  std::string(core::to_string(stage)) +
+                      (stage == Stage::body ? ": the relay takes nothing more" : ": no reply in time"),
+                  std::nullopt, OpenFault::Kind::timed_out};
+  if (stage == Stage::dot) return wait_for_late_reply(fault);
+  lose(std::move(fault));
 }
 
 Stage Connection::where() const {
@@ -325,6 +344,7 @@ void Connection::drain(const std::string& why) {
   leaving_ = Leaving::yes;
   if (state_ == State::idle) return quit();
   if (state_ == State::busy && task_ && where() == Stage::dot) return;
+  if (late_since_) return finish_quitting();
   if (state_ != State::quitting) cut(why);
 }
 
@@ -342,27 +362,57 @@ void Connection::quit() {
   phase_timer_.start(setting_.deadlines.quit);
 }
 
-void Connection::settle_lost(const OpenFault& fault) {
+// The message's outcome is reported; only its time is still of interest, for whoever sets dot_timeout.
+void Connection::wait_for_late_reply(const OpenFault& fault) {
+  (void)settle_lost(fault);
+  end_ = {ConnectionEnd::Kind::lost, fault};
+  state_ = State::quitting;
+  late_since_ = uv_now(setting_.loop);
+  thread_.end();
+  engine_->stream().close();
+  phase_timer_.start(setting_.deadlines.dot);
+  owner_.on_overdue();
+}
+
+void Connection::late_reply(const ReplyLines& lines) {
+  const core::Reply reply = to_reply(lines);
+  setting_.sink.report(core::AgentLog{"event=late_reply relay=" + setting_.relay.name +
+                                      " code=" + std::to_string(reply.code) +
+                                      " late_ms=" + std::to_string(uv_now(setting_.loop) - *late_since_)});
+}
+
+void Connection::finish_quitting() {
+  over(std::move(end_));
+}
+
+void Connection::is_surplus() {
+  phase_timer_.start(setting_.deadlines.surplus);
+}
+
+bool Connection::settle_lost(const OpenFault& fault) {
   Task task = std::move(*task_);
   task_.reset();
   const std::string reason = channel::printable(fault.reason);
   const bool explicit_reply = fault.kind == OpenFault::Kind::closes;
-  if (where() == Stage::dot && !explicit_reply)
-    return setting_.sink.report(core::JobUncertain{task.job.key, reason});
+  if (where() == Stage::dot && !explicit_reply) {
+    setting_.sink.report(core::JobUncertain{task.job.key, reason});
+    return true;
+  }
   const bool unanswered = conversation_ && conversation_->stage() == Stage::mail;
   if (messages_ > 0 && unanswered && fault.stage != Stage::auth &&
       task.reconnected == Task::Reconnected::no) {
     task.reconnected = Task::Reconnected::yes;
-    return owner_.on_give_back(std::move(task));
+    owner_.on_give_back(std::move(task));
+    return false;  // it was idle for too long
   }
   setting_.sink.report(core::JobNotSent{task.job.key, fault.stage, reason, fault.reply});
+  return fault.kind != OpenFault::Kind::canceled;
 }
 
 void Connection::lose(OpenFault fault) {
   if (state_ == State::over) return;
-  const bool at_work = state_ == State::busy;
-  if (task_) settle_lost(fault);
-  const bool blameless = !at_work || fault.kind == OpenFault::Kind::canceled;
+  bool blameless = state_ != State::busy || fault.kind == OpenFault::Kind::canceled;
+  if (task_ && !settle_lost(fault)) blameless = true;
   fault.reason = channel::printable(fault.reason);
   over({blameless ? ConnectionEnd::Kind::finished : ConnectionEnd::Kind::lost, std::move(fault)});
 }

@@ -1,7 +1,7 @@
 // One connection to a relay with the libesmtp session that uses it: opened once, warm between its messages,
 // given up after a fault, a while without work, its age or its count of messages.
 //
-//   opening ─► idle ◄─► busy ─► quitting ─► over
+//   opening ─► idle ◄─► busy ─► quitting (or waiting for a late reply to the dot) ─► over
 //      └─────────┴────────┴────────────────► over (a fault, a hang-up, cut())
 #pragma once
 
@@ -46,6 +46,8 @@ class ConnectionOwner {
   virtual void on_ready(Connection& connection) = 0;
   // A warm connection was dead before it answered the MAIL of this task: it costs nothing to try once more.
   virtual void on_give_back(Task task) = 0;
+  // A reply to a dot is overdue.
+  virtual void on_overdue() = 0;
   // It has no task; its outcome, if it had one, was reported.
   virtual void on_over(Connection& connection, const ConnectionEnd& end) = 0;
 };
@@ -81,6 +83,11 @@ class Connection final : private OpenerListener, private StreamListener, private
   void start(Task task);
   // The job under way, if its dot is not sent yet, ends as not sent.
   void cancel(const std::string& why);
+  [[nodiscard]] bool waits_for_late_reply() const { return state_ == State::quitting && late_since_; }
+  void stop_waiting() { finish_quitting(); }
+
+  // Idle only: it need not be kept for long, another one is.
+  void is_surplus();
   // Takes no more work: quits, at once or after the dot's reply; before the dot the message is cut.
   void drain(const std::string& why);
   // At once; after the dot the message is uncertain.
@@ -114,7 +121,11 @@ class Connection final : private OpenerListener, private StreamListener, private
   void phase_ended();
   void become_idle();
   void quit();
-  void settle_lost(const OpenFault& fault);
+  void wait_for_late_reply(const OpenFault& fault);
+  void late_reply(const ReplyLines& lines);
+  void finish_quitting();
+  // Whether the connection is to blame.
+  [[nodiscard]] bool settle_lost(const OpenFault& fault);
   void lose(OpenFault fault);
   void over(ConnectionEnd end);
   [[nodiscard]] core::Stage where() const;
@@ -142,7 +153,11 @@ class Connection final : private OpenerListener, private StreamListener, private
   enum class Leaving : std::uint8_t { no, yes } leaving_ = Leaving::no;
   std::uint64_t phases_ = 0;  // begun so far
   std::uint64_t opened_at_ = 0;
-  int messages_ = 0;  // transactions that came to their end here
+  int messages_ = 0;             // transactions that came to their end here
+  std::uint64_t sent_seen_ = 0;  // by the stream, when the body's progress was looked at last
+  // The dot's reply did not come in time: how long it takes is worth knowing. Quitting only.
+  std::optional<std::uint64_t> late_since_;
+  ConnectionEnd end_;  // when quitting is over
 };
 
 }  // namespace mailotp::mail

@@ -57,6 +57,7 @@ void Conversation::take_line(std::string_view line) {
   if (line.starts_with("MAIL FROM:")) {
     stage_ = Stage::mail;
     rcpt_refused_ = engine_done_ = relay_done_ = false;
+    refusal_.reset();
     port_.phase(Stage::mail);
     return command(Command::mail, line);
   }
@@ -115,6 +116,7 @@ void Conversation::dot_sent() {
 
 void Conversation::from_relay(const ReplyLines& reply) {
   if (broken_) return;
+  if (reply.code == 421) relay_closed();
   if (reply.code == 421) return break_off("the relay closes", to_reply(reply));
   if (waiting_.empty()) return break_off("a reply that nobody asked for", to_reply(reply));
   const Command command = waiting_.front();
@@ -155,9 +157,12 @@ void Conversation::take_rcpt(const ReplyLines& reply) {
   }
   if (!is_negative(reply)) return mismatch(reply);
   rcpt_refused_ = true;
-  port_.refused(Stage::rcpt, to_reply(reply));
+  refusal_ = to_reply(reply);
   port_.phase(Stage::data);
-  if (waiting_.empty()) clean_up();
+  if (waiting_.empty()) {
+    tell_refusal();
+    clean_up();
+  }
   port_.to_engine("550 no\r\n");
 }
 
@@ -165,8 +170,10 @@ void Conversation::take_data(const ReplyLines& reply) {
   if (rcpt_refused_) {
     // DATA was on its way when RCPT was refused. A 354 wants a dot (RFC 2920 section 3.1).
     if (reply.code == 354) {
+      tell_refusal();
       command(Command::dot_of_none, k_dot);
     } else if (is_negative(reply)) {
+      tell_refusal();
       clean_up();
     } else {
       return mismatch(reply);
@@ -194,6 +201,14 @@ void Conversation::take_dot(const ReplyLines& reply) {
   }
   // Whatever it was, the transaction is over and needs no RSET: libesmtp is told of a success.
   end_message("250 ok\r\n");
+}
+
+void Conversation::relay_closed() {
+  if (!broken_) tell_refusal();
+}
+
+void Conversation::tell_refusal() {
+  if (refusal_) port_.refused(Stage::rcpt, *std::exchange(refusal_, std::nullopt));
 }
 
 void Conversation::clean_up() {

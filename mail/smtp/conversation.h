@@ -48,6 +48,8 @@ class Conversation {
 
   void from_engine(std::string_view bytes);
   void from_relay(const ReplyLines& reply);
+  // Nothing more comes from the relay; what it has said counts.
+  void relay_closed();
   // Answers end_of_body(): the dot is with the kernel, or may be.
   void dot_sent();
 
@@ -67,6 +69,7 @@ class Conversation {
   void take_data(const ReplyLines& reply);
   void take_dot(const ReplyLines& reply);
   void end_transaction();
+  void tell_refusal();
   void clean_up();
   void finish_refused();
   void end_message(std::string_view for_engine);
@@ -82,6 +85,9 @@ class Conversation {
   // After a refused RCPT: libesmtp goes on to its dot, the relay gets an end of the transaction; both have to
   // come to their end before the next message.
   bool rcpt_refused_ = false;
+  // Not told while DATA, which was pipelined behind RCPT, is not answered: a relay that has eaten a command
+  // answers the next one, and that says nothing about the recipient.
+  std::optional<core::Reply> refusal_;
   bool engine_done_ = false;
   bool relay_done_ = false;
   bool broken_ = false;

@@ -52,11 +52,13 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
  private:
   void on_ready(Connection& connection) override;
   void on_give_back(Task task) override;
+  void on_overdue() override;
   void on_over(Connection& connection, const ConnectionEnd& end) override;
 
   void pump();
   [[nodiscard]] Connection* idle_connection();
   void open_more();
+  void give_up_a_late_one();
   [[nodiscard]] ProtocolThread& free_thread();
   [[nodiscard]] std::size_t count(Connection::State state) const;
   [[nodiscard]] bool usable() const;
@@ -199,10 +201,19 @@ Connection* NetworkRelay::idle_connection() {
 void NetworkRelay::open_more() {
   while (draining_ == Draining::no && count(Connection::State::opening) < waiting_.size() &&
          static_cast<int>(connections_.size() - count(Connection::State::quitting)) < limit_.now()) {
+    give_up_a_late_one();
     ConnectionOwner& owner = *this;
     connections_.push_back(std::make_unique<Connection>(setting_, resolver_, free_thread(), owner));
     connections_.back()->open();
   }
+}
+
+// One that only waits to see when a late reply comes must not make us exceed what the relay allows.
+void NetworkRelay::give_up_a_late_one() {
+  if (static_cast<int>(connections_.size()) < settings_.max_connections) return;
+  const auto late = std::find_if(connections_.begin(), connections_.end(),
+                                 [](const auto& one) { return one->waits_for_late_reply(); });
+  if (late != connections_.end()) (*late)->stop_waiting();
 }
 
 ProtocolThread& NetworkRelay::free_thread() {
@@ -216,14 +227,21 @@ ProtocolThread& NetworkRelay::free_thread() {
   return *thread;
 }
 
-void NetworkRelay::on_ready(Connection&) {
+void NetworkRelay::on_ready(Connection& connection) {
   limit_.succeeded();
   report_up();
   pump();
+  if (connection.state() == Connection::State::idle && count(Connection::State::idle) > 1)
+    connection.is_surplus();
 }
 
 void NetworkRelay::on_give_back(Task task) {
   waiting_.push_front(std::move(task));
+}
+
+void NetworkRelay::on_overdue() {
+  limit_.overloaded();
+  sweep_.start(core::Millis{0});  // its place is free
 }
 
 void NetworkRelay::on_over(Connection& connection, const ConnectionEnd& end) {
@@ -239,7 +257,7 @@ void NetworkRelay::on_over(Connection& connection, const ConnectionEnd& end) {
 void NetworkRelay::take_fault(const ConnectionEnd& end) {
   using Kind = OpenFault::Kind;
   const OpenFault& fault = end.fault;
-  if (end.kind != ConnectionEnd::Kind::finished &&
+  if (end.kind != ConnectionEnd::Kind::finished && fault.stage != Stage::dot &&
       (fault.kind == Kind::closes || fault.kind == Kind::timed_out))
     limit_.overloaded();
   if (fault.kind == Kind::auth_refused) {
@@ -250,7 +268,10 @@ void NetworkRelay::take_fault(const ConnectionEnd& end) {
   }
   const bool of_session = end.kind != ConnectionEnd::Kind::finished && core::is_session_stage(fault.stage) &&
                           fault.stage != Stage::local;
-  if (of_session && !usable()) report_down(fault.stage, fault);
+  if (of_session && !usable()) {
+    limit_.lost();
+    report_down(fault.stage, fault);
+  }
   // Those that wait have no other hope when a connection could not be opened; one that was lost says little
   // about the next.
   if (end.kind == ConnectionEnd::Kind::open_failed && !usable() && count(Connection::State::opening) == 0)

@@ -135,7 +135,11 @@ core::Result<std::size_t> Stream::tls_result(int result) {
 
 void Stream::write(std::string_view bytes) {
   if (closed() || bytes.empty()) return;
-  if (out_.empty() && tls_state_ != Tls::handshake) bytes.remove_prefix(send(bytes).value_or(0));
+  if (out_.empty() && tls_state_ != Tls::handshake) {
+    const std::size_t count = send(bytes).value_or(0);
+    sent_ += count;
+    bytes.remove_prefix(count);
+  }
   out_.append(bytes);
   if (!out_.empty()) update_watch();
 }
@@ -146,6 +150,7 @@ void Stream::flush() {
     const auto count = send(out_);
     if (!count) return end(count.error().what);
     if (*count == 0) break;
+    sent_ += *count;
     out_.erase(0, *count);
   }
   update_watch();

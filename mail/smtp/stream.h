@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,6 +44,8 @@ class Stream {
   // What the kernel has not taken, also after the end. While it is not 0 the peer cannot have seen the last
   // byte: under TLS a record is of no use before its last byte is there.
   [[nodiscard]] std::size_t unsent() const { return out_.size(); }
+  // Bytes that the kernel has taken so far.
+  [[nodiscard]] std::uint64_t sent() const { return sent_; }
   // Reads what has already arrived, at once.
   void read_now();
   enum class Reading { on, off };
@@ -70,6 +73,7 @@ class Stream {
   bool wants_write_ = false;  // TLS must write before it can go on
   Reading reading_ = Reading::on;
   std::string out_;
+  std::uint64_t sent_ = 0;
   std::array<char, 16 * 1024> in_;
 };
 

@@ -127,7 +127,9 @@ TEST_CASE("a refused recipient ends in a clean transaction") {
     r.reply(250);
     r.conversation.from_engine(k_rcpt + k_data);
     r.reply(550);
+    CHECK(r.log.find("refused") == std::string::npos);
     r.reply(554);
+    CHECK(r.log == "(mail)(rcpt)(data)[refused rcpt 550]");
     CHECK(r.relay.ends_with(k_data + "RSET\r\n"));
     r.conversation.from_engine(".\r\n");
     r.reply(250);
@@ -160,7 +162,29 @@ TEST_CASE("a refused recipient ends in a clean transaction") {
     CHECK(r.relay == k_mail + k_rcpt + "RSET\r\n");
     r.conversation.from_engine(".\r\n");
     r.reply(250);
-    CHECK(r.log == "(mail)(rcpt)[refused rcpt 550](data)[idle]");
+    CHECK(r.log == "(mail)(rcpt)(data)[refused rcpt 550][idle]");
+  }
+  SECTION("the relay closes behind its refusal") {
+    for (const bool with_421 : {false, true}) {
+      Recorder r;
+      r.conversation.from_engine(k_mail);
+      r.reply(250);
+      r.conversation.from_engine(k_rcpt + k_data);
+      r.reply(550);
+      with_421 ? r.reply(421) : r.conversation.relay_closed();
+      CHECK(r.log.starts_with("(mail)(rcpt)(data)[refused rcpt 550]"));
+      r.conversation.relay_closed();
+      CHECK(r.log.find("refused") == r.log.rfind("refused"));
+    }
+  }
+  SECTION("row 17: a reply that fits DATA no more takes the refusal back") {
+    Recorder r;
+    r.conversation.from_engine(k_mail);
+    r.reply(250);
+    r.conversation.from_engine(k_rcpt + k_data);
+    r.reply(554);
+    r.reply(250);
+    CHECK(r.log == "(mail)(rcpt)(data)[broken rcpt]");
   }
   SECTION("RSET refused") {
     Recorder r;

@@ -115,7 +115,7 @@ TEST_CASE("4 KB messages without Nagle: a connection has TCP_NODELAY, and keep-a
   CHECK(option(outcome->descriptor, SOL_SOCKET, SO_KEEPALIVE) == 1);
 }
 
-TEST_CASE("a refused address is followed by the next at once, a silent one after the stagger") {
+TEST_CASE("row 5: a refused address is followed by the next at once, a silent one after the stagger") {
   const Port refused(-1);
   const BlackHole silent;
   const Port answers(4);

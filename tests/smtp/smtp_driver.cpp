@@ -9,6 +9,7 @@
 //
 // Deadlines are milliseconds; those that are no part of core::SessionLimits cannot be set in an agent. Exits
 // 0 when drained, 1 when the agent does not end well, 2 after an order that it does not know.
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -73,6 +74,8 @@ json start(const char* fact, const core::AttemptKey& key) {
   return {{"fact", fact}, {"id", number_of(key.message)}, {"attempt", key.attempt}};
 }
 
+constexpr std::array<const char*, 3> k_troubles{"ordinary", "auth_refused", "certificate"};
+
 struct FactJson {
   json operator()(const core::JobDotNext& f) const { return start("dot_next", f.key); }
   json operator()(const core::JobRelayed& f) const {
@@ -102,7 +105,8 @@ struct FactJson {
     return {{"fact", f.condition == core::RelayCondition::up ? "up" : "down"},
             {"stage", core::to_string(f.stage)},
             {"reason", f.reason},
-            {"connections", f.connections}};
+            {"connections", f.connections},
+            {"trouble", k_troubles.at(static_cast<std::size_t>(f.trouble))}};
   }
   json operator()(const core::TestStep& f) const {
     return {{"fact", "test_step"},
@@ -112,7 +116,10 @@ struct FactJson {
             {"saw", f.saw}};
   }
   json operator()(const core::TestDone& f) const {
-    return {{"fact", "test_done"}, {"test", f.test}, {"ok", f.ok}};
+    return {{"fact", "test_done"},
+            {"test", f.test},
+            {"ok", f.ok},
+            {"trouble", k_troubles.at(static_cast<std::size_t>(f.trouble))}};
   }
   json operator()(const core::AgentReady&) const { return {{"fact", "ready"}}; }
   json operator()(const core::AgentLog& f) const { return {{"fact", "log"}, {"line", f.line}}; }
@@ -145,6 +152,7 @@ Deadlines deadlines_of(const json& given) {
                                                      {"quit", &out.quit},
                                                      {"idle", &out.idle},
                                                      {"write", &out.write},
+                                                     {"surplus", &out.surplus},
                                                      {"session_age", &out.session_age},
                                                      {"auth_refused", &out.auth_refused}};
   for (const auto& [name, value] : given.items()) {

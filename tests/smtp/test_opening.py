@@ -52,7 +52,7 @@ class Tls(Opening):
                 self.assertEqual(driver.ended(1)["fact"], "relayed")
                 self.assertEqual(len(relay.said("^EHLO client.test$")), 1 if implicit else 2)
 
-    def test_certificates_that_must_be_refused(self):
+    def test_row_13_certificates_that_must_be_refused(self):
         stranger = Authority(self.folder, "stranger")
         cases = {
             "wrong name": (self.authority.server("other", host="other.test"), "mismatch"),
@@ -84,7 +84,7 @@ class Tls(Opening):
             self.assertEqual(fact["stage"], "tls")
             self.assertIn("none.pem", fact["reason"])
 
-    def test_starttls_response_injection(self):
+    def test_row_14_starttls_response_injection(self):
         # The stock library takes what follows the 220 in the clear for replies under TLS.
         injected = b"250-injected\r\n250 AUTH PLAIN\r\n235 ok\r\n"
         for action in (also(injected), raw(b"220 go\r\n" + injected)):
@@ -94,19 +94,19 @@ class Tls(Opening):
                 self.assertEqual(fact["stage"], "starttls")
                 self.assertEqual(relay.said("^AUTH"), [])
 
-    def test_starttls_not_offered_is_never_a_downgrade(self):
+    def test_row_11_starttls_not_offered_is_never_a_downgrade(self):
         with ScriptedRelay(users=USERS) as relay:
             fact = self.not_sent(relay, self.secure(relay))
             self.assertEqual(fact["stage"], "starttls")
             self.assertEqual(relay.said("^AUTH"), [])
 
-    def test_starttls_refused(self):
+    def test_row_12_starttls_refused(self):
         for text in ("454 4.7.0 not now", "500 5.5.1 what"):
             with ScriptedRelay([Rule("starttls", reply(text))], certificate=self.certificate) as relay:
                 fact = self.not_sent(relay, self.secure(relay))
                 self.assertEqual((fact["stage"], fact["reply"]["code"]), ("starttls", int(text[:3])))
 
-    def test_capabilities_from_before_tls_are_forgotten(self):
+    def test_row_14_capabilities_from_before_tls_are_forgotten(self):
         rules = [Rule("ehlo", reply("250-x\n250-STARTTLS\n250-PIPELINING\n250-DSN\n250 AUTH PLAIN"), nth=1),
                  Rule("ehlo", reply("250 nothing"), nth=2)]
         with ScriptedRelay(rules, certificate=self.certificate, users=USERS) as relay:
@@ -114,7 +114,7 @@ class Tls(Opening):
             self.assertEqual(fact["stage"], "auth")
             self.assertEqual(relay.said("^AUTH"), [])
 
-    def test_a_handshake_that_hangs_or_breaks(self):
+    def test_row_12_a_handshake_that_hangs_or_breaks(self):
         for action, deadlines in ((silent(), {"starttls": 200}), (drop(), {}), (reset(), {}),
                                   (raw(b"this is not TLS\r\n" * 5), {})):
             with ScriptedRelay([Rule("tls", action)], certificate=self.certificate) as relay:
@@ -148,24 +148,24 @@ class Auth(Opening):
         self.assertTrue(self.sent_with("auto", mechanisms="LOGIN PLAIN")[0].startswith("AUTH PLAIN "))
         self.assertEqual(self.sent_with("auto", mechanisms="LOGIN CRAM-MD5"), ["AUTH LOGIN"])
 
-    def test_a_mechanism_that_will_not_do_is_followed_by_the_next(self):
+    def test_row_15_a_mechanism_that_will_not_do_is_followed_by_the_next(self):
         for code in ("504 5.5.4", "534 5.7.9"):
             lines = self.sent_with("auto", [Rule("auth", reply(code + " not this one"), nth=1)])
             self.assertTrue(lines[0].startswith("AUTH PLAIN "))
             self.assertEqual(lines[1], "AUTH LOGIN")
 
-    def test_the_old_form_of_the_offer(self):
+    def test_row_15_the_old_form_of_the_offer(self):
         rules = [Rule("ehlo", reply("250-x\n250-STARTTLS\n250 AUTH=LOGIN"))]
         self.assertEqual(self.sent_with("auto", rules), ["AUTH LOGIN"])
 
-    def test_a_334_without_end(self):
+    def test_row_15_a_334_without_end(self):
         rules = [Rule("auth", reply("334 "))]
         with ScriptedRelay(rules, certificate=self.certificate, users=USERS) as relay:
             relay.rules.append(Rule("noop", reply("334 ")))
             fact = self.not_sent(relay, self.secure(relay, auth="plain"))
             self.assertEqual(fact["stage"], "auth")
 
-    def test_refused_password_then_corrected(self):
+    def test_row_15_refused_password_then_corrected(self):
         for auth, mechanisms in (("auto", "PLAIN LOGIN"), ("login", "LOGIN"), ("xoauth2", "XOAUTH2")):
             with self.subTest(auth), \
                     ScriptedRelay(certificate=self.certificate, users=USERS,
@@ -197,7 +197,7 @@ class Auth(Opening):
                 driver.send(number)
                 driver.ended(number)
 
-    def test_a_temporary_failure_is_no_refusal(self):
+    def test_row_15_a_temporary_failure_is_no_refusal(self):
         rules = [Rule("auth", reply("454 4.7.0 try later"), nth=1)]
         with ScriptedRelay(rules, certificate=self.certificate, users=USERS) as relay, \
                 Driver(self.secure(relay)) as driver:
@@ -207,7 +207,7 @@ class Auth(Opening):
             driver.send(2)
             self.assertEqual(driver.ended(2)["fact"], "relayed")
 
-    def test_no_password_in_the_clear(self):
+    def test_row_11_no_password_in_the_clear(self):
         # The host's own address is not a loopback address, though it is reached as fast.
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))
@@ -220,13 +220,13 @@ class Auth(Opening):
 
 
 class Reaching(Opening):
-    def test_connect_refused(self):
+    def test_row_01_connect_refused(self):
         (port,) = free_ports(1)
         fact = self.not_sent(None, {"port": port})
         self.assertEqual(fact["stage"], "connect")
         self.assertIn("refused", fact["reason"])
 
-    def test_black_hole(self):
+    def test_row_02_black_hole(self):
         # A full backlog drops SYNs as a firewall does.
         with socket.socket() as hole:
             hole.bind(("127.0.0.1", 0))
@@ -244,7 +244,7 @@ class Reaching(Opening):
             for filler in fillers:
                 filler.close()
 
-    def test_a_name_that_does_not_exist_is_temporary(self):
+    def test_row_04_a_name_that_does_not_exist_is_temporary(self):
         (port,) = free_ports(1)
         fact = self.not_sent(None, {"host": "no-such-host.invalid", "port": port}, {"dns": 3000})
         self.assertEqual(fact["stage"], "dns")
@@ -254,7 +254,7 @@ class Reaching(Opening):
             driver.send(1)
             self.assertEqual(driver.ended(1)["fact"], "relayed")
 
-    def test_greetings_that_are_none(self):
+    def test_row_08_greetings_that_are_none(self):
         cases = {"421 4.3.2 too many": 421, "554 5.3.2 no service here": 554, "250 hello": 250,
                  "220-a\n220 b": None, "HTTP/1.1 400 Bad Request": 0, "": 0}
         for text, code in cases.items():
@@ -276,11 +276,11 @@ class Reaching(Opening):
                     fact = self.not_sent(relay, self.secure(relay), {stage: 250})
                     self.assertEqual(fact["stage"], stage)
 
-    def test_an_ehlo_without_end(self):
+    def test_row_26_an_ehlo_without_end(self):
         with ScriptedRelay([Rule("ehlo", reply("\n".join(["250-x"] * 100_000)))]) as relay:
             self.assertEqual(self.not_sent(relay, settings(relay))["stage"], "ehlo")
 
-    def test_helo_when_nothing_more_is_needed(self):
+    def test_row_10_helo_when_nothing_more_is_needed(self):
         rules = [Rule("ehlo", reply("502 5.5.1 what"))]
         with ScriptedRelay(rules) as relay, Driver(settings(relay)) as driver:
             driver.send(1)
@@ -291,7 +291,7 @@ class Reaching(Opening):
             self.assertEqual(fact["stage"], "ehlo")
             self.assertEqual(relay.said("^HELO"), [])
 
-    def test_too_many_connections_for_the_relay(self):
+    def test_row_18_too_many_connections_for_the_relay(self):
         rules = [Rule("greeting", reply("421 4.7.0 too many connections"), nth=2)]
         with ScriptedRelay(rules) as relay, Driver(settings(relay, max_connections=8)) as driver:
             for number in range(1, 31):

@@ -20,7 +20,7 @@ def settings(relay, **more):
 
 
 class Sending(unittest.TestCase):
-    def test_bytes_at_the_relay_equal_the_bytes_composed(self):
+    def test_row_41_bytes_at_the_relay_equal_the_bytes_composed(self):
         with ScriptedRelay() as relay, Driver(settings(relay, max_connections=4)) as driver:
             contents = {n: mail(n, random_body(n)) for n in range(1, 201)}
             for number, content in contents.items():
@@ -35,7 +35,7 @@ class Sending(unittest.TestCase):
             self.assertEqual(driver.ended(1)["fact"], "relayed")
             self.assertEqual(relay.mails, [mail(1, b"no newline\r\n")])
 
-    def test_dot_next_comes_before_relayed_and_the_reply_is_kept(self):
+    def test_row_38_dot_next_comes_before_relayed_and_the_reply_is_kept(self):
         rules = [Rule("dot", reply("250-2.6.0 first line\n250 2.6.0 queued as ABC but quarantined"))]
         with ScriptedRelay(rules) as relay, Driver(settings(relay)) as driver:
             driver.send(1)
@@ -72,7 +72,7 @@ class Sending(unittest.TestCase):
             self.assertEqual(relay.said("BDAT|ETRN|XUSR"), [])
             self.assertIn("BODY=8BITMIME", relay.envelopes[0][0])
 
-    def test_too_large_for_the_relay_fails_before_mail(self):
+    def test_row_42_too_large_for_the_relay_fails_before_mail(self):
         with ScriptedRelay(keywords=["SIZE 1000"]) as relay, Driver(settings(relay)) as driver:
             driver.send(1, mail(1, b"x" * 70 + b"\r\n") + b"0123456789\r\n" * 100)
             fact = driver.ended(1)
@@ -82,7 +82,7 @@ class Sending(unittest.TestCase):
             self.assertEqual(driver.ended(2)["fact"], "relayed")
             self.assertEqual(len(relay.said("^MAIL")), 1)
 
-    def test_a_mail_that_smtp_cannot_carry_is_not_sent(self):
+    def test_row_41_a_mail_that_smtp_cannot_carry_is_not_sent(self):
         bad = {1: mail(1, b"bare\nLF\r\n"), 2: mail(2, b"bare\rCR\r\n"), 3: b"To: x@example.test\r\n\r\n",
                4: mail(4).replace(b"Subject:", b"Date:"), 5: b"Return-Path: <a@b.test>\r\n" + mail(5)}
         with ScriptedRelay() as relay, Driver(settings(relay)) as driver:
@@ -135,13 +135,13 @@ class Refusals(unittest.TestCase):
             self.assertEqual(relay.message_ids(), ["<2@test>"])
             return first, relay.connections, driver
 
-    def test_refused_mail_keeps_the_connection(self):
+    def test_row_19_refused_mail_keeps_the_connection(self):
         fact, connections, _ = self.refusal("mail", "550 5.7.1 go away")
         self.assertEqual((fact["fact"], fact["stage"], fact["reply"]),
                          ("refused", "mail", {"code": 550, "status": "5.7.1", "text": "go away"}))
         self.assertEqual(connections, 1)
 
-    def test_refused_recipient_keeps_the_connection(self):
+    def test_row_20_refused_recipient_keeps_the_connection(self):
         for pipelining in (True, False):
             fact, connections, driver = self.refusal("rcpt", "550 5.1.1 no such user", pipelining=pipelining)
             self.assertEqual((fact["fact"], fact["stage"], fact["reply"]["status"]),
@@ -149,7 +149,7 @@ class Refusals(unittest.TestCase):
             self.assertEqual(connections, 1)
             self.assertEqual(driver.names(1), ["refused"])
 
-    def test_refused_recipient_and_a_354_all_the_same(self):
+    def test_row_20_refused_recipient_and_a_354_all_the_same(self):
         rules = [Rule("rcpt", reply("450 4.2.0 greylisted"), nth=1), Rule("data", reply("354 go on"), nth=1)]
         with ScriptedRelay(rules) as relay, Driver(settings(relay)) as driver:
             driver.send(1)
@@ -160,19 +160,19 @@ class Refusals(unittest.TestCase):
             self.assertEqual(relay.message_ids(), ["<2@test>"])
             self.assertEqual(driver.names(1), ["refused"])
 
-    def test_refused_data_ends_the_session(self):
+    def test_row_23_refused_data_ends_the_session(self):
         fact, connections, _ = self.refusal("data", "554 5.5.1 no valid recipients")
         self.assertEqual((fact["fact"], fact["stage"]), ("refused", "data"))
         self.assertEqual(connections, 2)
 
-    def test_refused_content_keeps_the_connection(self):
+    def test_row_34_refused_content_keeps_the_connection(self):
         for text in ("554 5.7.1 spam", "451 4.3.0 later"):
             fact, connections, driver = self.refusal("dot", text)
             self.assertEqual((fact["fact"], fact["stage"]), ("refused", "dot"))
             self.assertEqual(connections, 1)
             self.assertEqual(driver.names(1), ["dot_next", "refused"])
 
-    def test_421_is_the_relays_at_every_stage(self):
+    def test_row_24_421_is_the_relays_at_every_stage(self):
         for stage in ("mail", "rcpt", "data", "dot"):
             with self.subTest(stage):
                 fact, connections, driver = self.refusal(stage, "421 4.3.2 shutting down")
@@ -182,19 +182,19 @@ class Refusals(unittest.TestCase):
                 self.assertEqual([f["fact"] for f in driver.facts if f["fact"] in ("up", "down")][:3],
                                  ["up", "down", "up"])
 
-    def test_530_without_auth_is_the_relays(self):
+    def test_row_19_530_without_auth_is_the_relays(self):
         fact, _, driver = self.refusal("mail", "530 5.7.0 authentication required")
         self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "auth"))
         self.assertEqual(driver.fact("down")["stage"], "auth")
 
-    def test_530_after_auth_is_a_refusal(self):
+    def test_row_19_530_after_auth_is_a_refusal(self):
         with ScriptedRelay([Rule("mail", reply("530 5.7.0 not you"), nth=1)], users={"me": "pw"}) as relay, \
                 Driver(settings(relay, username="me", password="pw")) as driver:
             driver.send(1)
             fact = driver.ended(1)
             self.assertEqual((fact["fact"], fact["stage"]), ("refused", "mail"))
 
-    def test_replies_of_a_wrong_class_end_the_session_safely(self):
+    def test_row_25_replies_of_a_wrong_class_end_the_session_safely(self):
         cases = [("mail", "354 what"), ("rcpt", "354 what"), ("data", "250 ok"), ("mail", "150 wait"),
                  ("mail", "650 what"), ("mail", "abc def"), ("rcpt", ""), ("mail", "250-a\n550 b")]
         for stage, text in cases:
@@ -203,11 +203,11 @@ class Refusals(unittest.TestCase):
                 self.assertEqual(fact["fact"], "not_sent")
                 self.assertEqual(connections, 2)
 
-    def test_354_to_the_dot_is_never_a_success(self):
+    def test_row_25_354_to_the_dot_is_never_a_success(self):
         fact, _, _ = self.refusal("dot", "354 again")
         self.assertEqual(fact["fact"], "uncertain")
 
-    def test_two_replies_in_one_segment_drop_the_session(self):
+    def test_row_39_two_replies_in_one_segment_drop_the_session(self):
         with ScriptedRelay([Rule("dot", also(b"250 stray\r\n"), nth=1)]) as relay, \
                 Driver(settings(relay)) as driver:
             driver.send(1)
@@ -217,7 +217,7 @@ class Refusals(unittest.TestCase):
             self.assertEqual(relay.message_ids(), ["<1@test>", "<2@test>"])
             self.assertEqual(relay.connections, 2)
 
-    def test_refused_rset_ends_the_session(self):
+    def test_row_44_refused_rset_ends_the_session(self):
         rules = [Rule("rcpt", reply("550 5.1.1 no"), nth=1), Rule("rset", reply("500 what"), nth=1)]
         with ScriptedRelay(rules) as relay, Driver(settings(relay)) as driver:
             driver.send(1)
@@ -226,13 +226,13 @@ class Refusals(unittest.TestCase):
             self.assertEqual(driver.ended(2)["fact"], "relayed")
             self.assertEqual(relay.connections, 2)
 
-    def test_hostile_bytes_in_a_reply_are_escaped(self):
+    def test_row_27_hostile_bytes_in_a_reply_are_escaped(self):
         text = "550 5.1.1 a\x00b\x1b[31m\xff\\ " + "x" * 600
         fact, _, _ = self.refusal("rcpt", text)
         self.assertTrue(fact["reply"]["text"].startswith("a\\x00b\\x1b[31m\\xff\\ xxx"))
         self.assertLessEqual(len(fact["reply"]["text"]), 500)
 
-    def test_replies_past_the_bounds_end_the_session(self):
+    def test_row_26_replies_past_the_bounds_end_the_session(self):
         for text in ("550 " + "x" * 5000, "\n".join(["550-x"] * 200) + "\n550 end",
                      "\n".join(["550-" + "x" * 1000] * 100) + "\n550 end"):
             fact, connections, _ = self.refusal("rcpt", text)
@@ -249,7 +249,7 @@ class Losses(unittest.TestCase):
             fact["names"] = driver.names(1)
             return fact
 
-    def test_before_the_dot_it_is_not_sent(self):
+    def test_row_31_before_the_dot_it_is_not_sent(self):
         for stage in ("mail", "rcpt", "data", "body"):
             for action in (drop(), reset()):
                 with self.subTest(stage):
@@ -257,7 +257,7 @@ class Losses(unittest.TestCase):
                     self.assertEqual(fact["fact"], "not_sent")
                     self.assertNotIn("dot_next", fact["names"])
 
-    def test_after_the_dot_it_is_uncertain(self):
+    def test_row_33_after_the_dot_it_is_uncertain(self):
         for action in (drop(), reset()):
             fact = self.lost([Rule("dot", action)])
             self.assertEqual(fact["names"], ["dot_next", "uncertain"])
@@ -289,12 +289,12 @@ class Losses(unittest.TestCase):
                 fact = self.lost([Rule(stage, silent())], {stage: 150})
                 self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", stage))
 
-    def test_slow_loris_meets_the_deadline_of_the_phase(self):
+    def test_row_28_slow_loris_meets_the_deadline_of_the_phase(self):
         # Every byte comes well within the deadline; the whole reply would take 2 s.
         fact = self.lost([Rule("mail", slowly("250 " + "o" * 96, 0.02))], {"mail": 300})
         self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "mail"))
 
-    def test_write_time_out_in_the_middle_of_a_message(self):
+    def test_row_40_write_time_out_in_the_middle_of_a_message(self):
         # The stock library loses a buffer here and goes on: the relay would get a mail with a gap.
         rules = [Rule("body", deaf(), nth=1)]
         with ScriptedRelay(rules, receive_buffer=4096) as relay, \
@@ -345,14 +345,14 @@ class Losses(unittest.TestCase):
                 self.assertEqual(driver.ended(number)["fact"], "relayed")
             self.assertEqual(relay.connections, 3)
 
-    def test_a_queued_421_bye_is_read_before_reuse(self):
+    def test_row_30_a_queued_421_bye_is_read_before_reuse(self):
         with ScriptedRelay([Rule("idle", reply("421 4.4.2 bye"))]) as relay, Driver(settings(relay)) as driver:
             for number in (1, 2, 3):
                 driver.send(number)
                 self.assertEqual(driver.ended(number)["fact"], "relayed")
             self.assertEqual(relay.message_ids(), ["<1@test>", "<2@test>", "<3@test>"])
 
-    def test_a_warm_connection_that_dies_at_mail_is_replaced_for_free(self):
+    def test_row_29_a_warm_connection_that_dies_at_mail_is_replaced_for_free(self):
         for action in (drop(), reset(), reply("421 4.4.2 idle too long")):
             with ScriptedRelay([Rule("mail", action, nth=2)]) as relay, Driver(settings(relay)) as driver:
                 for number in (1, 2):
