@@ -260,19 +260,24 @@ def _uncertain_events(daemon, rows):
     with Client(daemon.admin_socket) as client:
         for message in (id for id, row in rows.items() if row["uncertain"]):
             events = client.request("GET", f"/v1/outbox/{message}").json["events"]
-            found[message] = [Uncertainty(REASONS.get((event["detail"] or {}).get("reason"), "relay"))
-                              for event in events if _tells_of_an_uncertainty(event)]
+            found[message] = uncertainties_of(events, rows[message]["uncertain"])
     return found
 
 
-def _tells_of_an_uncertainty(event):
-    # What the policy or an operator does to it later has no attempt. One that was in hand at three deaths of an
-    # agent is held without having been uncertain; in the policy of these tests that is the only such hold.
-    detail = event["detail"] or {}
-    if "attempt" not in detail:
-        return False
-    return event["type"] == "message.uncertain" or (event["type"] == "message.held"
-                                                    and REASONS.get(detail.get("reason")) != "agent")
+def uncertainties_of(events, counted):
+    """What its events tell of a row that was uncertain `counted` times."""
+    told, perhaps = [], []
+    for event in events:
+        detail = event["detail"] or {}
+        if "attempt" not in detail:
+            continue  # what the policy or an operator did to it later
+        uncertainty = Uncertainty(REASONS.get(detail.get("reason"), "relay"))
+        if event["type"] == "message.uncertain":
+            told.append(uncertainty)
+        elif event["type"] == "message.held":
+            # In hand at three deaths of an agent: held, with a dot announced at the last of them or without.
+            (perhaps if uncertainty.reason == "agent" else told).append(uncertainty)
+    return told + perhaps[:max(0, counted - len(told))]
 
 
 # ---- A process at a quiet moment

@@ -33,6 +33,26 @@ def good():
         growth=[Growth("mailotpd", (20, 20), (30_000, 31_000))], health=Health(100, 180.0, 20.0))
 
 
+class Events(unittest.TestCase):
+    def event(self, state, reason, **detail):
+        return {"type": f"message.{state}", "detail": {"attempt": 1, "reason": reason, **detail}}
+
+    def test_who_left_it_uncertain(self):
+        events = [{"type": "message.queued", "detail": None},
+                  self.event("uncertain", "the daemon ended while it was being sent"),
+                  self.event("uncertain", "no reply in time"),
+                  self.event("deferred", "the sending process ended"),
+                  {"type": "message.uncertain", "detail": {"reason": "the operator"}}]
+        self.assertEqual(oracle.uncertainties_of(events, 2), [Uncertainty("daemon"), Uncertainty("relay")])
+
+    def test_held_with_a_dot_and_without(self):
+        held = [self.event("held", "the sending process ended")]
+        self.assertEqual(oracle.uncertainties_of(held, 0), [])
+        self.assertEqual(oracle.uncertainties_of(held, 1), [Uncertainty("agent")])
+        self.assertEqual(oracle.uncertainties_of([self.event("held", "the daemon ended while it was being sent")], 0),
+                         [Uncertainty("daemon")])
+
+
 class Oracle(unittest.TestCase):
     def setUp(self):
         self.seen = copy.deepcopy(good())
