@@ -38,6 +38,11 @@ void Counters::move(MessageState from, MessageState to) {
   if (is_open(from) && !is_open(to)) ++values_[ended(to)];
 }
 
+void Counters::remove(MessageState state) {
+  --values_[messages(state)];
+  if (is_open(state)) ++values_[ended(state)];
+}
+
 void Counters::move(ChallengeState from, ChallengeState to) {
   if (from == to) return;
   --values_[challenges(from)];

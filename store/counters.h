@@ -40,6 +40,8 @@ class Counters {
 
   void accept(core::MessageState state);
   void move(core::MessageState from, core::MessageState to);
+  // Its row is gone. One that rests `uncertain` counts as ended from then on.
+  void remove(core::MessageState state);
   void start(core::ChallengeState state) { ++values_[challenges(state)]; }
   void move(core::ChallengeState from, core::ChallengeState to);
   void add(const Counters& change);

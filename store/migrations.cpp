@@ -130,9 +130,9 @@ CREATE TABLE counter (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-// What several relays, repeats of a request, retention and a clock that is set need. relay_use counts
-// hand-overs in slots of time, for rate and quota; clock remembers how the wall clock stood to the time since
-// boot.
+// What several relays, repeats of a request, retention and a clock that is set need. ended_at: nothing more
+// is planned since then; its indexes serve retention alone. relay_use counts hand-overs in slots of time, for
+// rate and quota; clock remembers how the wall clock stood to the time since boot.
 constexpr const char* k_second = R"sql(
 ALTER TABLE message ADD COLUMN waits_for INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE message ADD COLUMN tried TEXT;
@@ -163,6 +163,13 @@ CREATE TABLE idempotency (
   answer BLOB NOT NULL
 ) STRICT;
 CREATE INDEX idempotency_recipient ON idempotency (recipient) WHERE recipient IS NOT NULL;
+
+ALTER TABLE challenge ADD COLUMN ended_at INTEGER;
+UPDATE challenge SET ended_at = expires_at WHERE state > 2;
+CREATE INDEX challenge_ended ON challenge (ended_at) WHERE ended_at IS NOT NULL;
+ALTER TABLE message ADD COLUMN ended_at INTEGER;
+UPDATE message SET ended_at = not_after WHERE state > 4 OR due_at > 4000000000000000000;
+CREATE INDEX message_ended ON message (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE clock (
   id INTEGER PRIMARY KEY CHECK (id = 1),

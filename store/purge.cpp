@@ -1,9 +1,155 @@
 #include "store/purge.h"
 
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/crash_point.h"
+#include "store/idempotency.h"
+
 namespace mailotp::store {
 
-core::Result<core::Answer> purge(Transaction&, const core::Purge&) {
-  return core::Purged{};
+using core::Result;
+
+namespace {
+
+// Loads what is to be removed before anything is: a DELETE would take the row from under the cursor.
+template <class Row, class Read>
+Result<std::vector<Row>> all_rows(Rows rows, Read read) {
+  std::vector<Row> out;
+  for (;;) {
+    const auto more = rows.next();
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return out;
+    out.push_back(read(rows));
+  }
+}
+
+struct Ended {
+  std::int64_t n = 0;
+  std::int64_t state = 0;
+  std::int64_t recipient = 0;
+  std::optional<core::Id> challenge;  // of a message
+};
+
+struct Dated {
+  std::int64_t n = 0;
+  core::WallTime at;
+  std::optional<std::int64_t> recipient;
+};
+
+class Removal {
+ public:
+  Removal(Transaction& tx, const core::Purge& command) : tx_(tx), command_(command) {}
+
+  Result<core::Answer> run() {
+    if (auto done = challenges(); !done) return tl::unexpected(done.error());
+    if (auto done = messages(); !done) return tl::unexpected(done.error());
+    MAILOTP_CRASH_POINT_IF(removed_ > 0, "purging");
+    if (auto done = events(); !done) return tl::unexpected(done.error());
+    if (auto done = kept_answers(); !done) return tl::unexpected(done.error());
+    for (const std::int64_t recipient : recipients_) {
+      if (auto done = tx_.sql(WriterSql::recipient_forget).run(recipient); !done)
+        return tl::unexpected(done.error());
+    }
+    return core::Purged{removed_};
+  }
+
+ private:
+  Result<std::vector<Ended>> ended(WriterSql statement, core::Seconds retention) {
+    return all_rows<Ended>(tx_.sql(statement).select(command_.at - retention, command_.limit),
+                           [](const Rows& rows) {
+                             return Ended{rows.integer(0), rows.integer(1), rows.integer(2), rows.id(3)};
+                           });
+  }
+
+  Result<> challenges() {
+    const auto over = ended(WriterSql::challenge_over, tx_.writer().retention.challenges);
+    if (!over) return tl::unexpected(over.error());
+    for (const Ended& one : *over) {
+      if (one.state < 0 || one.state >= core::k_challenge_states) return cannot_be("challenge", one.n);
+      if (auto done = remove(WriterSql::challenge_remove, one.n); !done) return done;
+      --tx_.counted()[Counters::challenges(static_cast<core::ChallengeState>(one.state))];
+      recipients_.insert(one.recipient);
+    }
+    return {};
+  }
+
+  Result<> messages() {
+    const auto over = ended(WriterSql::message_over, tx_.writer().retention.messages);
+    if (!over) return tl::unexpected(over.error());
+    for (const Ended& one : *over) {
+      if (one.state < 0 || one.state >= core::k_message_states) return cannot_be("message", one.n);
+      // The number of the last row is given out again: a challenge that kept it would show another's mail. An
+      // older message's number is in the row of a newer one alone, and not free before that row is gone too.
+      if (one.challenge) {
+        if (auto done = tx_.sql(WriterSql::challenge_forget_message).run(*one.challenge, one.n); !done)
+          return done;
+      }
+      if (auto done = remove(WriterSql::message_remove, one.n); !done) return done;
+      tx_.counted().remove(static_cast<core::MessageState>(one.state));
+      recipients_.insert(one.recipient);
+    }
+    return {};
+  }
+
+  // Rows stand in the order of their commits. Where the clock was set back between two of them, the earlier
+  // one is at least as old as the later one.
+  [[nodiscard]] std::optional<std::int64_t> last_of(const std::vector<Dated>& first,
+                                                    core::Seconds retention) const {
+    std::optional<std::int64_t> last;
+    for (const Dated& one : first) {
+      if (one.at <= command_.at - retention) last = one.n;
+    }
+    return last;
+  }
+
+  Result<std::vector<Dated>> first_of(WriterSql statement) {
+    return all_rows<Dated>(tx_.sql(statement).select(command_.limit), [](const Rows& rows) {
+      Dated row{rows.integer(0), rows.time(1), {}};
+      if (!rows.is_null(2)) row.recipient = rows.integer(2);
+      return row;
+    });
+  }
+
+  Result<> events() {
+    const auto first = first_of(WriterSql::event_first);
+    if (!first) return tl::unexpected(first.error());
+    const auto last = last_of(*first, tx_.writer().retention.events);
+    return last ? remove(WriterSql::event_remove, *last) : Result<>{};
+  }
+
+  Result<> kept_answers() {
+    const auto first = first_of(WriterSql::once_first);
+    if (!first) return tl::unexpected(first.error());
+    const auto last = last_of(*first, k_kept_for);
+    if (!last) return {};
+    for (const Dated& one : *first) {
+      if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
+    }
+    return remove(WriterSql::once_remove, *last);
+  }
+
+  Result<> remove(WriterSql statement, std::int64_t n) {
+    auto done = tx_.sql(statement).run(n);
+    if (done) removed_ += tx_.writer().db.changed();
+    return done;
+  }
+
+  static Result<> cannot_be(std::string_view what, std::int64_t n) {
+    return core::fail(core::Errc::corrupt, fmt::format("store: the row of {} {} cannot be", what, n));
+  }
+
+  Transaction& tx_;
+  const core::Purge& command_;
+  std::int64_t removed_ = 0;
+  std::set<std::int64_t> recipients_;  // of removed rows
+};
+
+}  // namespace
+
+Result<core::Answer> purge(Transaction& tx, const core::Purge& command) {
+  return Removal(tx, command).run();
 }
 
 }  // namespace mailotp::store

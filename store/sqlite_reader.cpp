@@ -224,10 +224,9 @@ Result<core::Stats> SqliteReader::stats(core::WallTime now) {
       const auto state = static_cast<MessageState>(i);
       const std::string name(to_string(state));
       out.messages[name] = counters[Counters::messages(state)];
-      if (!is_open(state)) {
-        out.ended_total[name] = counters[Counters::ended(state)];
-        continue;
-      }
+      const std::int64_t ended = counters[Counters::ended(state)];
+      if (!is_open(state) || ended > 0) out.ended_total[name] = ended;
+      if (!is_open(state)) continue;
       Rows oldest = state_->sql[ReaderSql::oldest_of_state].select(i);
       const auto found = oldest.next();
       if (!found) return tl::unexpected(found.error());

@@ -382,8 +382,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
   auto state = std::unique_ptr<State>(
       new State{*std::move(lock),
                 Writer{*std::move(db), *std::move(sql), std::move(options.keys), std::move(options.policy),
-                       std::move(options.return_path), options.max_open_messages, options.composer,
-                       options.random, Counters{}, Intake{}},
+                       std::move(options.return_path), options.retention, options.max_open_messages,
+                       options.composer, options.random, Counters{}, Intake{}},
                 Wal(raw), reserve, FileWatch(path), options.state_dir, options.min_free_disk});
   if (auto started = state->start(); !started) return tl::unexpected(with_hint(started.error()));
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));

@@ -24,6 +24,7 @@ struct StoreOptions {
   // With less left on the disk no new work is taken: RefusalKind::overloaded. 0: never.
   std::int64_t min_free_disk = 64LL << 20;
   std::int64_t reserve = 32LL << 20;  // for the results of what is under way when the disk is full; 0: none
+  core::RetentionConfig retention = {};
 };
 
 class SqliteStore final : public core::Store {

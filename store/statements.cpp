@@ -21,6 +21,10 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"rollback", "ROLLBACK"},
     {"recipient_find", "SELECT id FROM recipient WHERE key = ?1"},
     {"recipient_add", "INSERT INTO recipient (key) VALUES (?1)"},
+    {"recipient_forget",
+     "DELETE FROM recipient WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM challenge WHERE recipient = ?1) "
+     "AND NOT EXISTS (SELECT 1 FROM message WHERE recipient = ?1) "
+     "AND NOT EXISTS (SELECT 1 FROM idempotency WHERE recipient = ?1)"},
     {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
     {"challenge_newest", "SELECT " CHALLENGE_COLUMNS
                          " FROM challenge WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND "
@@ -40,11 +44,16 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"challenge_save_code", "UPDATE challenge SET code_mac = ?2 WHERE n = ?1"},
     {"challenge_end",
      "UPDATE challenge SET state = ?2, attempts_left = ?3, sends = ?4, resend_at = ?5, revision = ?6, "
-     "message = ?7, key = NULL, code_mac = NULL, binding_mac = NULL, kept_code = NULL, data = NULL "
+     "message = ?7, ended_at = ?8, key = NULL, code_mac = NULL, binding_mac = NULL, kept_code = NULL, "
+     "data = NULL "
      "WHERE n = ?1"},
     {"challenge_note", "UPDATE challenge SET revision = ?2 WHERE n = ?1"},
     {"challenge_due",
      "SELECT id FROM challenge WHERE state <= 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"},
+    {"challenge_over",
+     "SELECT n, state, recipient, NULL FROM challenge WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
+    {"challenge_remove", "DELETE FROM challenge WHERE n = ?1"},
+    {"challenge_forget_message", "UPDATE challenge SET message = NULL WHERE id = ?1 AND message = ?2"},
     {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
     {"message_by_n", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n = ?1"},
     {"message_add",
@@ -58,7 +67,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "not_after = ?7, due_at = ?8, revision = ?9, relay = ?10, reply_code = ?11, reply_status = ?12, "
      "reply_text = ?13, verdict_kind = ?14, verdict_class = ?15, verdict_permanent = ?16, "
      "verdict_status = ?17, verdict_detail = ?18, verdict_source = ?19, verdict_at = ?20, waits_for = ?21, "
-     "tried = ?22, refused_by = ?23, ends_as = ?24 WHERE n = ?1"},
+     "tried = ?22, refused_by = ?23, ends_as = ?24, ended_at = ?25 WHERE n = ?1"},
     {"message_not_current", "UPDATE message SET current = 0 WHERE n = ?1"},
     // From one place in the order of the deadlines on: rows that no relay has a place for now are passed
     // over.
@@ -72,6 +81,9 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"message_for_relay",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 2 AND waits_for = 2 ORDER BY due_at LIMIT ?1"},
     {"message_any_queued", "SELECT 1 FROM message WHERE state = 0 LIMIT 1"},
+    {"message_over",
+     "SELECT n, state, recipient, challenge FROM message WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
+    {"message_remove", "DELETE FROM message WHERE n = ?1"},
     {"relay_suspended", "SELECT name FROM relay WHERE suspended = 1"},
     {"relay_suspend",
      "INSERT INTO relay (name, suspended) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
@@ -89,6 +101,9 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"event_add",
      "INSERT INTO event (at, type, app, challenge, message, actor, uid, detail) VALUES (?1, ?2, ?3, ?4, ?5, "
      "?6, ?7, ?8)"},
+    {"event_first", "SELECT seq, at, NULL FROM event WHERE seq > 0 ORDER BY seq LIMIT ?1"},
+    // Never the newest one: its number would be given out again.
+    {"event_remove", "DELETE FROM event WHERE seq <= ?1 AND seq < (SELECT max(seq) FROM event)"},
     {"counter_add",
      "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
      "value = value + excluded.value"},
@@ -104,6 +119,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"once_forget", "DELETE FROM idempotency WHERE mac = ?1"},
     {"once_add",
      "INSERT INTO idempotency (mac, at, recipient, request, key, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+    {"once_first", "SELECT n, at, recipient FROM idempotency WHERE n > 0 ORDER BY n LIMIT ?1"},
+    {"once_remove", "DELETE FROM idempotency WHERE n <= ?1"},
     {"key_all", "SELECT id FROM key"},
     {"key_add", "INSERT INTO key (id) VALUES (?1) ON CONFLICT (id) DO NOTHING"},
     {"key_forget", "DELETE FROM key WHERE id = ?1"},

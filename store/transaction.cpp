@@ -63,9 +63,13 @@ Result<> Transaction::apply(ChallengeRecord& c, const core::ChallengeStep& step,
   const core::ChallengeState before = c.row.state;
   c.row = step.row;
   const bool erase = has(step.effects, core::ChallengeEffect::erase_secrets);
-  auto saved = sql(erase ? WriterSql::challenge_end : WriterSql::challenge_save)
-                   .run(c.n, static_cast<int>(c.row.state), c.row.attempts_left, c.row.sends, c.row.resend_at,
-                        c.row.revision, c.message);
+  const int state = static_cast<int>(c.row.state);
+  auto saved = erase ? sql(WriterSql::challenge_end)
+                           .run(c.n, state, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision,
+                                c.message, cause.at)
+                     : sql(WriterSql::challenge_save)
+                           .run(c.n, state, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision,
+                                c.message);
   if (!saved) return saved;
   if (erase) {
     c.code_mac.clear();
@@ -165,7 +169,7 @@ Result<MessageRecord> Transaction::queue(const MessageDraft& draft, const Cause&
   return m;
 }
 
-Result<> Transaction::save(const MessageRecord& m) {
+Result<> Transaction::save(const MessageRecord& m, core::WallTime at) {
   std::optional<int> reply_code;
   std::string_view reply_status;
   std::string_view reply_text;
@@ -195,12 +199,14 @@ Result<> Transaction::save(const MessageRecord& m) {
     tried += (tried.empty() ? "" : ",") + relay;
   std::optional<int> ends_as;
   if (m.row.ends_as) ends_as = static_cast<int>(*m.row.ends_as);
+  std::optional<core::WallTime> ended_at;
+  if (is_over(m.row)) ended_at = at;
   return sql(WriterSql::message_save)
       .run(m.n, static_cast<int>(m.row.state), m.row.attempt, m.row.attempts, m.row.uncertain, m.row.orphaned,
            m.row.not_after, m.row.due_at, m.row.revision, TextOrNull{m.row.relay}, reply_code,
            TextOrNull{reply_status}, TextOrNull{reply_text}, kind, TextOrNull{verdict_class}, permanent,
            TextOrNull{status}, TextOrNull{detail}, source, verdict_at, static_cast<int>(m.row.waits_for),
-           TextOrNull{tried}, TextOrNull{m.row.refused_by}, ends_as);
+           TextOrNull{tried}, TextOrNull{m.row.refused_by}, ends_as, ended_at);
 }
 
 Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
@@ -209,7 +215,7 @@ Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent&
   core::MessageStep step = core::step(m.row, event, writer_.policy, cause.at, writer_.random, other);
   if (!step.changed) return false;
   const core::MessageRow before = std::exchange(m.row, std::move(step.row));
-  if (auto saved = save(m); !saved) return tl::unexpected(saved.error());
+  if (auto saved = save(m, cause.at); !saved) return tl::unexpected(saved.error());
   if (step.erase_content) {
     if (auto erased = sql(WriterSql::body_erase).run(m.n); !erased) return tl::unexpected(erased.error());
   }

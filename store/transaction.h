@@ -33,6 +33,7 @@ struct Writer {
   KeyRing keys;
   core::DeliveryPolicy policy;
   std::string return_path;
+  core::RetentionConfig retention;
   std::int64_t max_open_messages;
   const core::Composer& composer;
   core::RandomSource& random;
@@ -115,7 +116,7 @@ class Transaction {
   [[nodiscard]] std::vector<core::Change> take_changes() { return std::move(changes_); }
 
  private:
-  [[nodiscard]] core::Result<> save(const MessageRecord& message);
+  [[nodiscard]] core::Result<> save(const MessageRecord& message, core::WallTime at);
   // The machine's decision on one message, but for its challenge.
   [[nodiscard]] core::Result<bool> step_alone(MessageRecord& message, const core::MessageEvent& event,
                                               const Cause& cause, std::string_view detail);

@@ -159,7 +159,8 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
                               .max_open_messages = config.intake.max_open_messages,
                               .composer = *composer,
                               .random = random,
-                              .min_free_disk = config.intake.min_free_disk};
+                              .min_free_disk = config.intake.min_free_disk,
+                              .retention = config.retention};
   auto opened = store::SqliteStore::open(std::move(options));
   if (!opened) return tl::unexpected(store_failure(config, opened.error()));
   const auto recovered = (*opened)->recover(wall_now());

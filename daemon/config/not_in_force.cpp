@@ -28,24 +28,12 @@ void add_limits(const core::LimitsConfig& limits, std::vector<std::string>& out)
   add(limits.global_sends != usual.global_sends, "global_sends");
 }
 
-void add_relays(const std::vector<core::RelayConfig>& relays, std::vector<std::string>& out) {
-  const auto first = std::min_element(relays.begin(), relays.end(),
-                                      [](const auto& a, const auto& b) { return a.priority < b.priority; });
-  for (auto it = relays.begin(); it != relays.end(); ++it) {
-    const std::string path = "relay." + it->name;
-    // Of several relays the first of the best priority carries everything.
-    if (it != first) out.push_back(path);
-    if (it->rate) out.push_back(path + ".rate");
-    if (it->quota) out.push_back(path + ".quota");
-  }
-}
-
 }  // namespace
 
 std::vector<std::string> keys_not_in_force(const core::Config& config, const Findings& findings) {
   std::vector<std::string> out;
   for (const auto& [path, place] : findings.seen()) {
-    if (is_below(path, "brake") || is_below(path, "verdict") || is_below(path, "retention"))
+    if (is_below(path, "brake") || is_below(path, "verdict") || path == "retention.bounces")
       out.push_back(path);
   }
   if (config.bounces) out.emplace_back("bounces");
@@ -53,7 +41,6 @@ std::vector<std::string> keys_not_in_force(const core::Config& config, const Fin
   if (!config.daemon.metrics_socket.empty()) out.emplace_back("daemon.metrics_socket");
   if (findings.is_set("mail.verp") && config.mail.verp != core::Verp::off) out.emplace_back("mail.verp");
   add_limits(config.limits, out);
-  add_relays(config.relays, out);
   std::sort(out.begin(), out.end());
   return out;
 }

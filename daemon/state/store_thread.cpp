@@ -23,6 +23,9 @@ constexpr core::Millis k_idle_before_checkpoint{20};
 constexpr core::Millis k_pause_after_failure{1000};
 constexpr core::Millis k_look_interval{1000};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
+constexpr core::Millis k_purge_interval{10'000};
+constexpr core::Millis k_purge_pause{100};  // between full steps while there is other work
+constexpr int k_purge_step = 200;           // rows of each table: some 4 ms, which a command may have to wait
 
 #if defined(MAILOTP_CRASH_POINTS)
 bool has_relayed(const std::vector<core::Command>& batch) {
@@ -58,6 +61,7 @@ StoreThread::~StoreThread() {
 void StoreThread::start(const core::Recovered& recovered) {
   next_due_ = recovered.next_due;
   more_queued_ = recovered.more_queued;
+  next_purge_ = steady_clock::now() + k_purge_interval;
   thread_ = std::thread([this] {
     try {
       run();
@@ -113,6 +117,7 @@ steady_clock::time_point StoreThread::next_wake(bool idle) const {
   core::Millis wait = k_longest_wait;
   if (!idle) wait = k_idle_before_checkpoint;
   if (next_due_) wait = std::min(wait, std::max(*next_due_ - wall_now(), core::Millis{0}));
+  if (purge_left_ && !closed_) wait = core::Millis{0};
   return steady_clock::now() + wait;
 }
 
@@ -121,8 +126,9 @@ void StoreThread::run() {
     std::deque<Item> items =
         claim_again_ ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
     const bool due = next_due_ && wall_now() >= *next_due_;  // a sweep asks the store what is still due
-    if (!items.empty() || due || claim_again_) {
-      commit(items, due);
+    const bool purge = purge_is_due(items.empty());
+    if (!items.empty() || due || claim_again_ || purge) {
+      commit(items, due, purge);
       rested_ = false;
     } else if (!rested_) {
       if (const auto rest = store_->rest(); !rest) {
@@ -162,11 +168,22 @@ void StoreThread::tell(const core::Error& error) {
   wakeup_.send();
 }
 
-void StoreThread::commit(std::deque<Item>& items, bool sweep) {
+// Not while the store is closed: what is removed would need room in its log first.
+bool StoreThread::purge_is_due(bool idle) const {
+  return !closed_ && ((idle && purge_left_) || steady_clock::now() >= next_purge_);
+}
+
+void StoreThread::note_purged(const core::Outcome& outcome) {
+  const auto* purged = outcome ? std::get_if<core::Purged>(&*outcome) : nullptr;
+  purge_left_ = purged != nullptr && purged->rows >= k_purge_step;
+  next_purge_ = steady_clock::now() + (purge_left_ ? k_purge_pause : k_purge_interval);
+}
+
+void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   Delivery delivery;
   std::vector<core::Command> batch = std::exchange(unsettled_, {});
   delivery.completions.resize(batch.size());
-  batch.reserve(batch.size() + items.size() + 1);
+  batch.reserve(batch.size() + items.size() + 2);
   for (Item& item : items) {
     take_places(item);
     for (core::Command& command : item.command) {
@@ -179,12 +196,17 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep) {
     batch.emplace_back(core::Sweep{.at = now});
     delivery.completions.emplace_back();
   }
+  if (purge) {
+    batch.emplace_back(core::Purge{.at = now, .limit = k_purge_step});
+    delivery.completions.emplace_back();
+  }
   const bool nothing = batch.empty() && !(more_queued_ && has_places(budget_));
   claim_again_ = false;
   if (nothing) return;
   delivery.committed = store_->commit(batch, budget_, now);
   MAILOTP_CRASH_POINT_IF(has_relayed(batch), "relayed_committed");
   CHECK(delivery.committed.outcomes.size() == delivery.completions.size());
+  if (purge) note_purged(delivery.committed.outcomes.back());
   note_handed_out(delivery.committed.jobs);
   next_due_ = delivery.committed.next_due;
   more_queued_ = delivery.committed.more_queued;

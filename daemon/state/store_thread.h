@@ -75,7 +75,9 @@ class StoreThread {
   };
 
   void run();
-  void commit(std::deque<Item>& items, bool sweep);
+  void commit(std::deque<Item>& items, bool sweep, bool purge);
+  [[nodiscard]] bool purge_is_due(bool idle) const;
+  void note_purged(const core::Outcome& outcome);
   void take_places(Item& item);
   void note_handed_out(const std::vector<core::Job>& jobs);
   void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
@@ -104,6 +106,8 @@ class StoreThread {
   bool claim_again_ = false;
   std::uint64_t turn_ = 0;
   bool rested_ = true;
+  std::chrono::steady_clock::time_point next_purge_;
+  bool purge_left_ = false;  // the last step was a full one: an idle moment may go on
   std::chrono::steady_clock::time_point next_look_;
   bool closed_ = false;  // as the last look found it
   std::string low_;

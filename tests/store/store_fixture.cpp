@@ -71,7 +71,7 @@ StoreFixture::StoreFixture() : now(core::from_unix_ms(1'795'000'000'000)) {
 
 void StoreFixture::open(KeyRing keys) {
   auto opened = SqliteStore::open({folder.path(), std::move(keys), policy, "bounces@example.org",
-                                   max_open_messages, composer, random, min_free_disk, reserve});
+                                   max_open_messages, composer, random, min_free_disk, reserve, retention});
   INFO((opened ? "" : opened.error().what));
   REQUIRE(opened);
   store = *std::move(opened);

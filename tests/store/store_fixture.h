@@ -89,6 +89,7 @@ struct StoreFixture {
   core::IdSource ids{random};
   core::WallTime now;
   core::DeliveryPolicy policy;
+  core::RetentionConfig retention;
   std::int64_t max_open_messages = 1'000'000;
   std::int64_t min_free_disk = 0;
   std::int64_t reserve = 1 << 20;
