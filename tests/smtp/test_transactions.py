@@ -6,7 +6,7 @@ import time
 import unittest
 
 from driver import Driver, mail, random_body
-from scripted_relay import (Rule, ScriptedRelay, after, also, deaf, drop, held, reply, reset, silent,
+from scripted_relay import (Rule, ScriptedRelay, after, also, deaf, drop, held, partial, reply, reset, silent,
                             slowly)
 from servers import wait_for
 
@@ -256,6 +256,12 @@ class Losses(unittest.TestCase):
                     fact = self.lost([Rule(stage, action)], content=BIG if stage == "body" else None)
                     self.assertEqual(fact["fact"], "not_sent")
                     self.assertNotIn("dot_next", fact["names"])
+
+    def test_row_31_a_drop_right_behind_the_354_is_not_sent(self):
+        for then in (drop(), reset()):
+            fact = self.lost([Rule("data", partial("354 go on\r\n", then))], content=BIG)
+            self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "body"))
+            self.assertNotIn("dot_next", fact["names"])
 
     def test_row_33_after_the_dot_it_is_uncertain(self):
         for action in (drop(), reset()):

@@ -8,6 +8,7 @@ import concurrent.futures
 import dataclasses
 import os
 import shutil
+import signal
 import sys
 import time
 import unittest
@@ -219,6 +220,28 @@ class Grid(unittest.TestCase):
             for done in concurrent.futures.as_completed(running):
                 with self.subTest(running[done].name):
                     done.result()
+
+    def test_row_36_killed_between_the_250_and_its_commit(self):
+        """The relay has it, the daemon does not know: one copy more at most, and never none."""
+        cell = Cell("dot x take, kill -9 of the daemon, 250", (), by="A", uncertain=1, copies=2)
+        bench = Bench(cell, self.folder, self.certificates)
+        try:
+            async def kill_and_answer(session):
+                session.accept()
+                os.kill(bench.daemon.pid, signal.SIGKILL)
+                await session.say("250 2.0.0 queued")
+                return True
+            bench.a.rules.append(Rule("dot", kill_and_answer, nth=1))
+            created = bench.daemon.api("POST", "/v1/challenges", {"recipient": "first@example.org"})
+            self.assertEqual(created.status, 201, created)
+            bench.daemon.wait()
+            bench.daemon.start()
+            message = created.json["message"]["id"]
+            seen = wait_for(lambda: bench.get(f"/v1/outbox/{message}")["state"] == "relayed"
+                            and bench.get(f"/v1/outbox/{message}"), bench.daemon.log_tail)
+            self.check(cell, bench, seen)
+        finally:
+            bench.close()
 
 
 def show():
