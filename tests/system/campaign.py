@@ -292,6 +292,7 @@ class Campaign(Scenario):
         self.minutes = minutes
         self.progress = progress or (lambda line: None)
         self.killed = 0
+        self.figures = None     # also when the oracle finds a violation
         self.phase = "starting"
         self.began = time.monotonic()
 
@@ -323,9 +324,9 @@ class Campaign(Scenario):
         growth = self.grow(100)
         self.settle()
         seen = self.evidence(growth)
-        figures = self._figures(seen, drained)
+        self.figures = self._figures(seen, drained)
         oracle.check(seen)
-        return figures
+        return self.figures
 
     def _send_share(self, share):
         goal = int(self.messages * share)

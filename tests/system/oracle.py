@@ -63,7 +63,9 @@ class Seen:
     uncertainties: dict             # message: [Uncertainty]
     stats: dict
     arrivals: list
-    dots: collections.Counter       # by Message-ID: whole bodies that a relay has read, accepted or not
+    # By Message-ID: whole bodies that a relay has read, accepted or not, and those in which it closed: what was in the
+    # kernel's hands by then, the dot too, it has not read (FAULTS 32).
+    dots: collections.Counter
     daemon_deaths: int = 0
     agent_deaths: int = 0
     connections: int = 8            # of all relays: so many dots can be announced at once
@@ -222,10 +224,12 @@ def gather(daemon, relays, ledger, **more):
     seen = Seen(acknowledged=dict(ledger.acknowledged), unanswered=ledger.unanswered, rows=rows,
                 uncertainties=_uncertain_events(daemon, rows), stats=stats(daemon), arrivals=[],
                 dots=collections.Counter(), log=daemon.log(), **more)
+    message_id_of = {row["recipient"]: row["message_id"] for row in rows.values()}
     for relay in relays:
         with relay.lock:
             mails = list(zip(relay.mails, relay.envelopes))
-            seen.dots.update(entry.message_id for entry in relay.journal if entry.message_id)
+            seen.dots.update(entry.message_id or message_id_of.get(entry.recipient) for entry in relay.journal
+                             if entry.message_id or entry.phase == "body")
         seen.arrivals += [_arrival(raw, envelope) for raw, envelope in mails]
     return seen
 
