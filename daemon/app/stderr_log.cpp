@@ -84,28 +84,30 @@ std::string json_members(std::string_view line) {
 
 }  // namespace
 
-StderrLog::StderrLog(core::LogFormat format) : format_(format) {
+StderrLog::StderrLog(core::LogFormat format)
+    : format_(format), sink_(STDERR_FILENO, [this](std::uint64_t lines) {
+        return shown(core::LogLevel::warning, fmt::format("event=log_dropped lines={}", lines));
+      }) {
   if (format_ == core::LogFormat::automatic)
     format_ = std::getenv("JOURNAL_STREAM") != nullptr ? core::LogFormat::journal : core::LogFormat::text;
 }
 
 void StderrLog::write(core::LogLevel level, std::string_view line) {
-  std::string text;
+  sink_.write(shown(level, line));
+}
+
+std::string StderrLog::shown(core::LogLevel level, std::string_view line) const {
   switch (format_) {
     case core::LogFormat::journal:
-      text = fmt::format("<{}>{}\n", priority_of(level), printable(line));
-      break;
+      return fmt::format("<{}>{}\n", priority_of(level), printable(line));
     case core::LogFormat::json:
-      text = fmt::format("{{\"at\":\"{}\",\"level\":\"{}\"{}}}\n", core::format_rfc3339(wall_now()),
+      return fmt::format("{{\"at\":\"{}\",\"level\":\"{}\"{}}}\n", core::format_rfc3339(wall_now()),
                          name_of(level), json_members(printable(line)));
-      break;
     case core::LogFormat::automatic:
     case core::LogFormat::text:
-      text = fmt::format("{} {} {}\n", core::format_rfc3339(wall_now()), name_of(level), printable(line));
       break;
   }
-  // A log that cannot be written has nowhere to say so.
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
+  return fmt::format("{} {} {}\n", core::format_rfc3339(wall_now()), name_of(level), printable(line));
 }
 
 }  // namespace mailotp::daemon

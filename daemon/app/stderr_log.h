@@ -2,21 +2,26 @@
 // time and level.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "core/config.h"
 #include "core/log.h"
+#include "daemon/app/line_sink.h"
 
 namespace mailotp::daemon {
 
 class StderrLog final : public core::Log {
  public:
   explicit StderrLog(core::LogFormat format);
-  // One write(2) a line, so that lines of several threads do not mix.
+  // Lines of several threads do not mix, and nobody waits for whoever reads them.
   void write(core::LogLevel level, std::string_view line) override;
 
  private:
+  [[nodiscard]] std::string shown(core::LogLevel level, std::string_view line) const;
+
   core::LogFormat format_;
+  LineSink sink_;
 };
 
 }  // namespace mailotp::daemon
