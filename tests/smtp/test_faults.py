@@ -199,13 +199,10 @@ class SettingUp(Case):
         # The relay takes one connection and says so to every other one.
         relay = ScriptedRelay([Rule("dot", after(0.005))])
 
-        welcome = []
-
         async def one_only(session):
-            if welcome and not welcome[0].writer.is_closing():
+            if relay.open_now > 1:
                 await session.say("421 4.7.0 too many connections")
                 return await drop()(session)
-            welcome[:] = [session]
             return False
         relay.rules.append(Rule("greeting", one_only))
         with relay, Driver(settings(relay, max_connections=8)) as driver:
