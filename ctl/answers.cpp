@@ -109,6 +109,11 @@ MessageInfo message_of(const Json& value) {
   return out;
 }
 
+RelayInfo relay_of(const Json& item) {
+  return {text(item, "name"),         text(item, "state"),      text(item, "breaker"),
+          whole(item, "connections"), text(item, "last_error"), time(item, "last_error_at")};
+}
+
 // An event's detail for people: "stage=rcpt relay=primary".
 std::string detail_text(const Json& detail) {
   if (detail.is_null()) return {};
@@ -181,11 +186,15 @@ core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body) {
   if (!page) return tl::unexpected(page.error());
   PageInfo<RelayInfo> out;
   for (const Json& item : member(*page, "items")) {
-    if (!item.is_object()) continue;
-    out.items.push_back({text(item, "name"), text(item, "state"), whole(item, "connections"),
-                         text(item, "last_error"), time(item, "last_error_at")});
+    if (item.is_object()) out.items.push_back(relay_of(item));
   }
   return out;
+}
+
+core::Result<RelayInfo> read_relay(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return relay_of(*value);
 }
 
 core::Result<RelayTestInfo> read_relay_test(std::string_view body) {

@@ -76,6 +76,7 @@ struct ChallengeInfo {
 struct RelayInfo {
   std::string name;
   std::string state;
+  std::string breaker;  // empty from a daemon that has none
   std::int64_t connections = 0;
   std::string last_error;
   std::optional<core::WallTime> last_error_at;
@@ -131,6 +132,7 @@ struct PageInfo {
 [[nodiscard]] core::Result<MessageDetail> read_message(std::string_view body);
 [[nodiscard]] core::Result<ChallengeInfo> read_challenge(std::string_view body);
 [[nodiscard]] core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body);
+[[nodiscard]] core::Result<RelayInfo> read_relay(std::string_view body);
 [[nodiscard]] core::Result<RelayTestInfo> read_relay_test(std::string_view body);
 [[nodiscard]] core::Result<DaemonInfo> read_daemon(std::string_view body);
 [[nodiscard]] core::Result<ReadyInfo> read_ready(std::string_view body);

@@ -109,6 +109,17 @@ void add_other_verbs(CLI::App& app, Words& words) {
   test->add_option("NAME", words.name, "The relay's name")->required()->type_name("");
   test->callback([&words] { words.verb = TestRelay{words.name}; });
 
+  CLI::App* suspend =
+      add_verb(*relay, "suspend",
+               "Hand nothing more to a relay until it is resumed, across restarts of the daemon too",
+               "relay suspend primary");
+  suspend->add_option("NAME", words.name, "The relay's name")->required()->type_name("");
+  suspend->callback([&words] { words.verb = OrderRelay{words.name, RelayOrder::suspend}; });
+  CLI::App* resume = add_verb(*relay, "resume", "Use a relay again; what waits for one is sent at once",
+                              "relay resume primary");
+  resume->add_option("NAME", words.name, "The relay's name")->required()->type_name("");
+  resume->callback([&words] { words.verb = OrderRelay{words.name, RelayOrder::resume}; });
+
   CLI::App* keygen =
       add_verb(app, "keygen",
                "Make a new key file, mode 0600. An existing file is never touched; the key is not shown",

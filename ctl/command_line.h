@@ -33,14 +33,19 @@ struct ListRelays {};
 struct TestRelay {
   std::string name;
 };
+enum class RelayOrder : std::uint8_t { suspend, resume };
+struct OrderRelay {
+  std::string name;
+  RelayOrder order = RelayOrder::suspend;
+};
 struct MakeKey {
   std::string file;
 };
 struct CheckConfig {
   std::string file;
 };
-using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay, MakeKey,
-                          CheckConfig>;
+using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay,
+                          OrderRelay, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

@@ -24,8 +24,9 @@ constexpr std::array<Column, 8> k_outbox_columns{{{"ID", 36, 36, 1},
                                                   {"LAST REPLY", 20, k_whole_line, 7}}};
 constexpr std::array<Column, 4> k_event_columns{
     {{"AT", 24, 24, 1}, {"EVENT", 20, 24, 2}, {"ACTOR", 10, 10, 4}, {"DETAIL", 14, k_whole_line, 3}}};
-constexpr std::array<Column, 4> k_relay_columns{{{"RELAY", 16, 20, 1},
+constexpr std::array<Column, 5> k_relay_columns{{{"RELAY", 16, 20, 1},
                                                  {"STATE", 9, 9, 2},
+                                                 {"BREAKER", 9, 9, 5},
                                                  {"CONNECTIONS", 11, 11, 4, Align::right},
                                                  {"LAST ERROR", 20, k_whole_line, 3}}};
 constexpr std::array<Column, 3> k_test_columns{
@@ -56,6 +57,12 @@ Colour colour_of(std::string_view state) {
   if (is({"deferred", "uncertain", "held", "otp_invalid", "suspended"})) return Colour::waiting;
   if (is({"failed", "bounced", "expired", "otp_exhausted", "down"})) return Colour::bad;
   return Colour::none;
+}
+
+Cell breaker_cell(std::string_view breaker) {
+  if (breaker == "open") return {std::string(breaker), Colour::bad};
+  if (breaker == "half-open") return {std::string(breaker), Colour::waiting};
+  return {or_dash(breaker)};
 }
 
 Cell state_cell(std::string_view state) {
@@ -172,7 +179,7 @@ std::string show_status(const StatusInfo& status, const Screen& screen) {
   std::vector<RelayInfo> relays = status.relays;
   if (relays.empty()) {
     for (const auto& [name, state] : status.ready.relays)
-      relays.push_back({name, state, 0, "", std::nullopt});
+      relays.push_back({name, state, "", 0, "", std::nullopt});
   }
   return out + "\n" + show_relays(relays, screen) + "\n" + message_counts(status.stats, screen) + "\n" +
          challenge_counts(status.stats, screen);
@@ -267,8 +274,11 @@ std::string show_relays(const std::vector<RelayInfo>& relays, const Screen& scre
     std::string error = or_dash(relay.last_error);
     if (relay.last_error_at && !relay.last_error.empty())
       error = fmt::format("{} ago: {}", age(since(*relay.last_error_at, screen.now)), error);
-    out += table.row(
-        {{or_dash(relay.name)}, state_cell(relay.state), {std::to_string(relay.connections)}, {error}});
+    out += table.row({{or_dash(relay.name)},
+                      state_cell(relay.state),
+                      breaker_cell(relay.breaker),
+                      {std::to_string(relay.connections)},
+                      {error}});
   }
   return out;
 }

@@ -155,6 +155,24 @@ struct Verbs {
         Failure{ExitCode::refused, fmt::format("relay {} cannot be used as it is", printable(test.name))});
   }
 
+  Attempt<void> operator()(const OrderRelay& order) const {
+    DaemonClient client(command.socket);
+    const std::string_view what = order.order == RelayOrder::suspend ? "suspend" : "resume";
+    auto reply = client.post(fmt::format("/v1/relays/{}/{}", encoded(order.name), what));
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) {
+      const auto line = object_line(reply->body);
+      if (!line) return strange(line.error());
+      print(*line + "\n");
+      return {};
+    }
+    const auto relay = read_relay(reply->body);
+    if (!relay) return strange(relay.error());
+    print(show_relays({*relay}, screen));
+    return {};
+  }
+
   Attempt<void> operator()(const MakeKey& make) const {
     if (auto made = make_key_file(make.file); !made) return made;
     print(fmt::format("{}: made, readable by its owner only; the user that mailotpd runs as must own it\n",

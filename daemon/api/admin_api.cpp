@@ -5,9 +5,13 @@
 #include <memory>
 #include <utility>
 
+#include <fmt/format.h>
+
+#include "core/check.h"
 #include "daemon/api/answers.h"
 #include "daemon/api/health.h"
 #include "daemon/api/relay_tests.h"
+#include "daemon/api/requests.h"
 #include "daemon/api/views.h"
 #include "daemon/state/clock.h"
 
@@ -86,13 +90,49 @@ void show_outbox(Services& services, const HttpRequest& request, const std::stri
       [](const core::OutboxDetail& detail) { return outbox_item_json(detail, wall_now()); });
 }
 
+bool is_relay(const Services& services, const std::string& name) {
+  return std::ranges::any_of(services.config.relays,
+                             [&](const core::RelayConfig& relay) { return relay.name == name; });
+}
+
 void test_relay(Services& services, const HttpRequest& request, const std::string& name,
                 Responder responder) {
-  if (!std::ranges::any_of(services.config.relays,
-                           [&](const core::RelayConfig& relay) { return relay.name == name; }))
+  if (!is_relay(services, name))
     return responder.respond(
         problem(Problem::not_found, "there is no relay of this name", request.request_id));
   services.relay_tests.start(name, std::move(responder));
+}
+
+enum class RelayOrder : std::uint8_t { suspend, resume };
+
+// It counts once it is committed, so that a restart obeys it too.
+void order_relay(Services& services, RelayOrder order, const HttpRequest& request, const std::string& name,
+                 Responder responder) {
+  if (!is_relay(services, name))
+    return responder.respond(
+        problem(Problem::not_found, "there is no relay of this name", request.request_id));
+  if (const auto nothing = parse_nothing(request.body); !nothing)
+    return responder.respond(make_problem(nothing.error(), request.request_id));
+  const core::SuspendRelay command{.at = wall_now(),
+                                   .relay = name,
+                                   .suspended = order == RelayOrder::suspend,
+                                   .actor = {core::ActorKind::operator_, request.peer.uid}};
+  auto held = std::make_shared<Responder>(std::move(responder));  // std::function wants copies
+  const bool asked = services.store.submit(
+      command, [&services, command, held, id = request.request_id](const core::Outcome& outcome) {
+        if (!outcome) return held->respond(error_answer(outcome.error(), id));
+        services.log.write(
+            core::LogLevel::notice,
+            fmt::format("event={} relay={} uid={}", command.suspended ? "relay_suspended" : "relay_resumed",
+                        command.relay, command.actor.uid));
+        services.on_suspend(command);
+        const auto& relays = services.health.view().relays;
+        const auto relay = std::ranges::find(relays, command.relay, &ReadyView::Relay::name);
+        CHECK(relay != relays.end());
+        held->respond(ok_json(relay_json(*relay)));
+      });
+  if (!asked)
+    held->respond(problem(Problem::overloaded, "more requests wait than can be taken", request.request_id));
 }
 
 }  // namespace
@@ -113,6 +153,14 @@ void add_admin_api(Router& router, Services& services) {
             [&services](const HttpRequest& request, const std::string& name, Responder responder) {
               test_relay(services, request, name, std::move(responder));
             });
+  const auto order = [&](std::string_view path, RelayOrder what) {
+    router.on("POST", path,
+              [&services, what](const HttpRequest& request, const std::string& name, Responder responder) {
+                order_relay(services, what, request, name, std::move(responder));
+              });
+  };
+  order("/v1/relays/{name}/suspend", RelayOrder::suspend);
+  order("/v1/relays/{name}/resume", RelayOrder::resume);
   router.on("GET", "/v1/stats",
             [&services](const HttpRequest& request, const std::string&, Responder responder) {
               read_and_answer<core::Stats>(

@@ -2,6 +2,8 @@
 // thread.
 #pragma once
 
+#include <functional>
+
 #include "core/composer.h"
 #include "core/config.h"
 #include "core/id.h"
@@ -24,6 +26,7 @@ struct Services {
   Waits& waits;
   const Health& health;
   RelayTests& relay_tests;
+  std::function<void(const core::SuspendRelay&)> on_suspend;  // an order that has been committed: now obey it
   core::IdSource& ids;
   core::RandomSource& random;
   core::Log& log;

@@ -77,6 +77,15 @@ ordered_json outbox_row(const core::MessageView& view, core::WallTime now) {
   return value;
 }
 
+ordered_json relay_value(const ReadyView::Relay& relay) {
+  return {{"name", relay.name},
+          {"state", relay.state},
+          {"breaker", relay.breaker},
+          {"connections", relay.connections},
+          {"last_error", relay.last_error.empty() ? ordered_json(nullptr) : ordered_json(relay.last_error)},
+          {"last_error_at", time_or_null(relay.last_error_at)}};
+}
+
 std::string_view actor_name(core::ActorKind kind) {
   switch (kind) {
     case core::ActorKind::app:
@@ -180,16 +189,13 @@ std::string ready_json(const ReadyView& view) {
 
 std::string relays_json(const ReadyView& view) {
   ordered_json items = ordered_json::array();
-  for (const ReadyView::Relay& relay : view.relays) {
-    items.push_back(
-        {{"name", relay.name},
-         {"state", relay.state},
-         {"breaker", relay.breaker},
-         {"connections", relay.connections},
-         {"last_error", relay.last_error.empty() ? ordered_json(nullptr) : ordered_json(relay.last_error)},
-         {"last_error_at", time_or_null(relay.last_error_at)}});
-  }
+  for (const ReadyView::Relay& relay : view.relays)
+    items.push_back(relay_value(relay));
   return dump({{"items", std::move(items)}, {"next_cursor", nullptr}});
+}
+
+std::string relay_json(const ReadyView::Relay& relay) {
+  return dump(relay_value(relay));
 }
 
 std::string relay_test_json(const std::string& relay, bool ok, const std::vector<core::TestStep>& steps) {

@@ -34,6 +34,7 @@ struct ReadyView {
 };
 [[nodiscard]] std::string ready_json(const ReadyView& view);
 [[nodiscard]] std::string relays_json(const ReadyView& view);
+[[nodiscard]] std::string relay_json(const ReadyView::Relay& relay);
 [[nodiscard]] std::string relay_test_json(const std::string& relay, bool ok,
                                           const std::vector<core::TestStep>& steps);
 [[nodiscard]] std::string version_json(const std::string& mode);

@@ -204,7 +204,9 @@ void App::Parts::connect() {
   waits.emplace(&loop.loop, *reader);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
   services.emplace(
-      Services{config, *composer, *store, *reader, *waits, *health, *relay_tests, ids, random, log});
+      Services{config, *composer, *store, *reader, *waits, *health, *relay_tests,
+               [this](const core::SuspendRelay& order) { board->suspend(order.relay, order.suspended); }, ids,
+               random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);
   add_shared_api(admin_router, *services, Audience::operators);

@@ -69,8 +69,8 @@ def page(items, cursor=None):
 
 ROWS = [message(), message(id=OTHER, state="relayed", next_attempt_at=None, reply=None, age_seconds=7325,
                            recipient="a.rather.long.local.part@mail.example.org")]
-RELAYS = [{"name": "primary", "state": "up", "connections": 3, "last_error": None, "last_error_at": None},
-          {"name": "backup", "state": "down", "connections": 0, "last_error": "connect: refused",
+RELAYS = [{"name": "primary", "state": "up", "breaker": "closed", "connections": 3, "last_error": None, "last_error_at": None},
+          {"name": "backup", "state": "down", "breaker": "open", "connections": 0, "last_error": "connect: refused",
            "last_error_at": ago(days=3, hours=12)}]
 STATS = {"messages": {"relayed": 41, "held": 0, "queued": 3}, "oldest_seconds": {"queued": 2}, "accepted_total": 57,
          "ended_total": {"relayed": 41, "expired": 0, "failed": 1}, "challenges": {"otp_valid": 9, "started": 0, "otp_sent": 3}, "bounces": {}}
@@ -111,9 +111,9 @@ mailotpd 9.8.7, mode production: ready
 store         ok
 bounces       off
 
-RELAY                 STATE      CONNECTIONS  LAST ERROR
-primary               up                   3  -
-backup                down                 0  3d12h ago: connect: refused
+RELAY                 STATE      BREAKER    CONNECTIONS  LAST ERROR
+primary               up         closed               3  -
+backup                down       open                 0  3d12h ago: connect: re…
 """ + COUNTS_TEXT, "")
 
     def test_not_ready_is_an_answer(self):
@@ -129,7 +129,7 @@ backup                down                 0  3d12h ago: connect: refused
         del answers["/v1/relays"]
         with FakeDaemon(answers) as daemon:
             result = self.check(run("status", socket_path=daemon.socket, columns=80), 0)
-            self.assertIn("\nprimary               up                   0  -\n\n", result.stdout)
+            self.assertIn("\nprimary               up         -                    0  -\n\n", result.stdout)
 
     def test_json_is_one_line(self):
         with FakeDaemon(dict(HEALTHY)) as daemon:
@@ -299,9 +299,9 @@ auth       failed  535 \\x1b[31mno
     def test_relays(self):
         with FakeDaemon({"/v1/relays": page(RELAYS)}) as daemon:
             self.check(run("relay", "list", socket_path=daemon.socket, columns=80), 0, """\
-RELAY                 STATE      CONNECTIONS  LAST ERROR
-primary               up                   3  -
-backup                down                 0  3d12h ago: connect: refused
+RELAY                 STATE      BREAKER    CONNECTIONS  LAST ERROR
+primary               up         closed               3  -
+backup                down       open                 0  3d12h ago: connect: re…
 """, "")
             self.check(run("relay", "list", socket_path=daemon.socket, columns=50), 0, """\
 RELAY              STATE      LAST ERROR
@@ -310,6 +310,27 @@ backup             down       3d12h ago: connect:…
 """, "")
             result = self.check(run("relay", "list", "--json", socket_path=daemon.socket), 0, err="")
             self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], RELAYS)
+
+
+    def test_relay_suspend_and_resume(self):
+        suspended = dict(RELAYS[0], state="suspended")
+        with FakeDaemon({"POST /v1/relays/primary/suspend": (200, suspended),
+                         "POST /v1/relays/primary/resume": (200, RELAYS[0])}) as daemon:
+            self.check(run("relay", "suspend", "primary", socket_path=daemon.socket, columns=80), 0, """\
+RELAY                 STATE      BREAKER    CONNECTIONS  LAST ERROR
+primary               suspended  closed               3  -
+""", "")
+            result = self.check(run("relay", "suspend", "primary", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout), suspended)
+            result = self.check(run("relay", "resume", "primary", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout), RELAYS[0])
+            for verb in ("suspend", "resume"):
+                result = self.check(run("relay", verb, "a/../b", socket_path=daemon.socket), 1, "")
+                self.assertIn("nothing is at", result.stderr)
+                self.assertEqual(daemon.seen[-1], f"POST /v1/relays/a%2F..%2Fb/{verb}")
+                self.check(run("relay", verb, socket_path=daemon.socket), 2, "")
+        with FakeDaemon({"POST /v1/relays/primary/resume": (200, b"[]")}) as daemon:
+            self.check(run("relay", "resume", "primary", socket_path=daemon.socket), 1, "")
 
 
 class HostileText(Case):
@@ -514,7 +535,7 @@ class Usage(Case):
 
     def test_help_has_an_example_for_every_verb(self):
         for verb in ([], ["status"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["challenge"],
-                     ["challenge", "show"], ["relay"], ["relay", "list"], ["keygen"], ["check-config"]):
+                     ["challenge", "show"], ["relay"], ["relay", "list"], ["relay", "test"], ["relay", "suspend"], ["relay", "resume"], ["keygen"], ["check-config"]):
             with self.subTest(verb):
                 out = self.check(run(*verb, "--help"), 0, err="").stdout
                 example = out[out.index("Example:\n"):].splitlines()[1].split()
