@@ -268,7 +268,9 @@ void NetworkRelay::take_fault(const ConnectionEnd& end) {
   }
   const bool of_session = end.kind != ConnectionEnd::Kind::finished && core::is_session_stage(fault.stage) &&
                           fault.stage != Stage::local;
-  if (of_session && !usable()) {
+  // Of several at once the relay took one, perhaps: too many is no outage.
+  const bool one_too_many = fault.kind == Kind::closes && count(Connection::State::opening) > 0;
+  if (of_session && !usable() && !one_too_many) {
     limit_.lost();
     report_down(fault.stage, fault);
   }

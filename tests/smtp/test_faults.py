@@ -198,11 +198,12 @@ class SettingUp(Case):
     def test_row_18_too_many_connections_fails_nobody_and_is_not_tried_with_every_mail(self):
         # The relay takes one connection and says so to every other one.
         relay = ScriptedRelay([Rule("dot", after(0.005))])
+        served = []
 
         async def one_only(session):
-            if relay.open_now > 1:
-                await session.say("421 4.7.0 too many connections")
-                return await drop()(session)
+            if served and not served[-1].writer.is_closing():
+                return await close("421 4.7.0 too many connections")(session)
+            served.append(session)
             return False
         relay.rules.append(Rule("greeting", one_only))
         with relay, Driver(settings(relay, max_connections=8)) as driver:
