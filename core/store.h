@@ -303,10 +303,17 @@ struct SuspendRelay {
   Actor actor;
 };
 
+// How the wall clock stands to the time since boot, which cannot be set.
+struct ClockState {
+  std::string boot;  // names one boot of the machine
+  Millis offset{0};  // wall clock less time since boot
+};
+
 // The wall clock was set: every time that is still to come moves with it. `at` is by the clock before.
 struct ShiftClock {
   WallTime at;
-  Millis by{0};
+  Millis by{0};  // 0: only how the clock stands now is kept
+  ClockState clock;
 };
 
 using Command =
@@ -331,6 +338,7 @@ struct Committed {
   std::optional<WallTime> next_due;  // when a Sweep will have something to do, or a relay's rate has room
   bool more_queued = false;          // queued messages are left
   bool claim_again = false;          // … and the claims stopped early: more could be handed out at once
+  std::uint64_t unreadable = 0;      // rows newly found that cannot be read: held, or passed over
   std::optional<Error> error;        // the transaction as a whole, or its claims, failed: there are no jobs
 };
 
@@ -352,7 +360,7 @@ struct StoreLook {
 class Store {
  public:
   virtual ~Store() = default;
-  // Once, before anything is answered: settles every message found in `sending`.
+  // Once, before anything is answered (but a ShiftClock): settles every message found in `sending`.
   [[nodiscard]] virtual Result<Recovered> recover(WallTime now) = 0;
   // One durable transaction for all of the batch and the claims. On an error of the store nothing of a
   // command that reports it has happened and no job is handed out.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/outbox_policy.h"
+#include "store/message_lists.h"
 #include "store/relay_use.h"
 
 namespace mailotp::store {
@@ -13,19 +14,6 @@ namespace {
 
 constexpr int k_rows_a_claim = 512;  // looked at, besides those that are handed out
 constexpr int k_rows_a_look = 16;    // read ahead of the free places
-
-// Loads everything before anything is changed: an UPDATE would move rows in the index that is being read.
-Result<std::vector<MessageRecord>> all_messages(Rows rows) {
-  std::vector<MessageRecord> out;
-  for (;;) {
-    const auto more = rows.next();
-    if (!more) return tl::unexpected(more.error());
-    if (!*more) return out;
-    auto record = read_message(rows);
-    if (!record) return tl::unexpected(record.error());
-    out.push_back(*std::move(record));
-  }
-}
 
 // The row as it is now: what an earlier one of the same list led to (the end of a common challenge) may have
 // changed it.
@@ -114,7 +102,7 @@ class Claims {
     while (places() > 0 && left > 0) {
       // Nearly always every row goes; only among those that cannot it pays to read ahead.
       const int wanted = places() + (left < k_rows_a_claim ? k_rows_a_look : 0);
-      auto queued = all_messages(tx_.sql(WriterSql::message_claimable).select(due_at_, n_, wanted));
+      auto queued = claimable_messages(tx_, due_at_, n_, wanted);
       if (!queued) return tl::unexpected(queued.error());
       if (queued->empty()) break;
       for (MessageRecord& m : *queued) {
@@ -185,12 +173,15 @@ class Claims {
     if (!content) {
       const core::Errc why = content.error().code;
       if (why != core::Errc::corrupt && why != core::Errc::not_found) return tl::unexpected(content.error());
+      // If it was a bad page, nothing can be written in this transaction any more.
+      if (tx_.writer().bad.bodies.insert(m.n).second)
+        return core::fail(core::Errc::corrupt, content.error().what);
       Detail detail;
       detail.add("reason", "its body cannot be opened");
       return changed(tx_.step(m, core::Hold{}, cause_, detail.take()));
     }
     const auto stepped = tx_.step(m, core::Claim{relay.name}, cause_);
-    if (!stepped) return tl::unexpected(stepped.error());
+    if (!stepped) return tl::unexpected(pass_over(tx_, m, stepped.error()));
     if (m.row.state != core::MessageState::sending) return Seen::changed;
     if (auto counted = relay_used(tx_, relay, cause_.at); !counted) return tl::unexpected(counted.error());
     --relay.jobs;
@@ -261,13 +252,14 @@ Result<> sweep_messages(Transaction& tx, const Cause& cause, int limit) {
   for (const MessageState state :
        {MessageState::deferred, MessageState::uncertain, MessageState::queued, MessageState::held}) {
     if (limit <= 0) return {};
-    auto due = all_messages(tx.sql(WriterSql::message_due).select(static_cast<int>(state), cause.at, limit));
+    auto due = due_messages(tx, state, cause.at, limit);
     if (!due) return tl::unexpected(due.error());
     limit -= static_cast<int>(due->size());
     for (const MessageRecord& listed : *due) {
       auto m = again(tx, listed);
       if (!m) return tl::unexpected(m.error());
-      if (auto stepped = tx.step(*m, core::Due{}, cause); !stepped) return tl::unexpected(stepped.error());
+      if (auto stepped = tx.step(*m, core::Due{}, cause); !stepped)
+        return tl::unexpected(pass_over(tx, *m, stepped.error()));
     }
   }
   return {};
@@ -275,13 +267,13 @@ Result<> sweep_messages(Transaction& tx, const Cause& cause, int limit) {
 
 Result<> wake_for_relay(Transaction& tx, const core::WakeForRelay& command) {
   const Cause cause{command.at, {}};
-  auto waiting = all_messages(tx.sql(WriterSql::message_for_relay).select(command.limit));
+  auto waiting = messages_for_relay(tx, command.limit);
   if (!waiting) return tl::unexpected(waiting.error());
   for (const MessageRecord& listed : *waiting) {
     auto m = again(tx, listed);
     if (!m) return tl::unexpected(m.error());
     if (auto stepped = tx.step(*m, core::RelayBack{}, cause); !stepped)
-      return tl::unexpected(stepped.error());
+      return tl::unexpected(pass_over(tx, *m, stepped.error()));
   }
   return {};
 }
@@ -292,7 +284,7 @@ Result<Claimed> claim(Transaction& tx, const core::ClaimBudget& budget, core::Wa
 
 Result<core::Recovered> settle_orphans(Transaction& tx, core::WallTime now) {
   core::Recovered out;
-  auto orphans = all_messages(tx.sql(WriterSql::message_sending).select());
+  auto orphans = sending_messages(tx);
   if (!orphans) return tl::unexpected(orphans.error());
   for (const MessageRecord& listed : *orphans) {
     auto fresh = again(tx, listed);

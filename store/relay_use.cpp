@@ -8,11 +8,9 @@ using core::Result;
 
 namespace {
 
-constexpr std::int64_t k_slots = 50;  // in a period
-
 struct Slots {
   explicit Slots(const core::Rate& rate)
-      : period(core::Millis{rate.period}), width(std::max(period / k_slots, core::Millis{1})) {}
+      : period(core::Millis{rate.period}), width(std::max(period / k_relay_use_slots, core::Millis{1})) {}
   [[nodiscard]] std::int64_t at(core::WallTime time) const { return core::to_unix_ms(time) / width.count(); }
   // The last one that no longer counts.
   [[nodiscard]] std::int64_t past(core::WallTime now) const { return at(now - period) - 1; }

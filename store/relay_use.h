@@ -8,6 +8,8 @@
 
 namespace mailotp::store {
 
+inline constexpr std::int64_t k_relay_use_slots = 50;  // in a period
+
 struct RelayRoom {
   std::int64_t left = INT64_MAX;
   core::WallTime until = core::k_never;  // with none left: when the first slot stops counting

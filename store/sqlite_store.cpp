@@ -10,6 +10,7 @@
 #include "store/idempotency.h"
 #include "store/lock.h"
 #include "store/message_commands.h"
+#include "store/message_lists.h"
 #include "store/migrations.h"
 #include "store/purge.h"
 #include "store/reserve.h"
@@ -26,6 +27,8 @@ namespace {
 
 // After a failure the daemon has something to come back for.
 constexpr core::Millis k_retry_after_failure{1000};
+
+constexpr int k_rows_around = 64;  // bad ones that one commit goes around
 
 // cache_size: 32 MiB, so that the right edges of all trees and what is in flight stay in memory.
 constexpr const char* k_settings =
@@ -146,8 +149,9 @@ Result<> check_log(const StateLock& lock, const std::string& state_dir) {
   if (!lock.was_left_open() || !exists(path) || exists(path + "-wal")) return {};
   return core::fail(Errc::corrupt,
                     fmt::format("store: the last run did not end cleanly, and its log {0}-wal is gone: rows "
-                                "that were acknowledged may be missing. Put it back; or, to go on with what "
-                                "{0} has, remove {1}/mailotpd.lock",
+                                "that were acknowledged may be missing. Put it back; or, if another program "
+                                "has opened {0} since and moved it in, or to go on with what {0} has, remove "
+                                "{1}/mailotpd.lock",
                                 path, state_dir));
 }
 
@@ -205,8 +209,12 @@ struct SqliteStore::State {
   enum class Phase : std::uint8_t { begin, body, commit };
   // `body` as one transaction; an error of any phase leaves nothing behind.
   template <class Body>
-  Result<> transact(const core::ClaimBudget& budget, std::vector<core::Change>& changes, Phase& phase,
+  Result<> transact(const core::ClaimBudget& budget, core::WallTime now, Phase& phase, Committed& out,
                     Body&& body);
+  // The same, again without each row that is found to be at fault.
+  template <class Body>
+  Result<> transact_around(const core::ClaimBudget& budget, core::WallTime now, Phase& phase, Committed& out,
+                           Body&& body);
   Result<> roll_back();
   // The rest of the opening.
   Result<> start();
@@ -228,13 +236,13 @@ struct SqliteStore::State {
 };
 
 template <class Body>
-Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, std::vector<core::Change>& changes,
-                                      Phase& phase, Body&& body) {
+Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::WallTime now, Phase& phase,
+                                      Committed& out, Body&& body) {
   phase = Phase::begin;
   if (broken) return tl::unexpected(*broken);
   if (gone) return tl::unexpected(*gone);
   if (auto begun = writer.sql[WriterSql::begin].run(); !begun) return begun;
-  Transaction tx(writer, budget.relays);
+  Transaction tx(writer, budget.relays, now);
   phase = Phase::body;
   Result<> result = body(tx);
   if (result) result = tx.write_counters();
@@ -253,9 +261,20 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, std::vect
     return result;
   }
   writer.totals.add(tx.counted());
+  out.unreadable += tx.unreadable();
   auto news = tx.take_changes();
-  changes.insert(changes.end(), news.begin(), news.end());
+  out.changes.insert(out.changes.end(), news.begin(), news.end());
   return {};
+}
+
+template <class Body>
+Result<> SqliteStore::State::transact_around(const core::ClaimBudget& budget, core::WallTime now,
+                                             Phase& phase, Committed& out, Body&& body) {
+  for (int tries = 0;; ++tries) {
+    const std::size_t before = writer.bad.size();
+    auto done = transact(budget, now, phase, out, body);
+    if (done || writer.bad.size() == before || tries == k_rows_around) return done;
+  }
 }
 
 Result<> SqliteStore::State::roll_back() {
@@ -305,13 +324,15 @@ Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
   const auto queued = tx.more_queued();
   if (!queued) return tl::unexpected(queued.error());
   out.next_due = *due;
+  // A row that is passed over stays due.
+  if (*due && tx.writer().bad.size() > 0) out.next_due = std::max(**due, tx.now() + k_retry_after_failure);
   out.more_queued = *queued;
   return {};
 }
 
 Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const core::ClaimBudget& budget,
                                           core::WallTime now, Phase& phase, Committed& out) {
-  return transact(budget, out.changes, phase, [&](Transaction& tx) -> Result<> {
+  return transact(budget, now, phase, out, [&](Transaction& tx) -> Result<> {
     for (const core::Command& command : batch) {
       auto outcome = run_one(tx, command);
       // New work that a closed store does not take leaves nothing behind.
@@ -329,7 +350,7 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
   Phase phase = Phase::begin;
   for (const core::Command& command : batch) {
     core::Outcome outcome;
-    const auto ran = transact(budget, out.changes, phase, [&](Transaction& tx) -> Result<> {
+    const auto ran = transact_around(budget, now, phase, out, [&](Transaction& tx) -> Result<> {
       outcome = run_one(tx, command);
       if (!outcome) return tl::unexpected(outcome.error());
       return {};
@@ -338,8 +359,8 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
     out.outcomes.push_back(std::move(outcome));
     if (!ran && phase == Phase::begin) return fail_rest(batch, now, ran.error(), out);
   }
-  const auto claimed = transact(budget, out.changes, phase,
-                                [&](Transaction& tx) -> Result<> { return hand_out(tx, budget, now, out); });
+  const auto claimed = transact_around(
+      budget, now, phase, out, [&](Transaction& tx) -> Result<> { return hand_out(tx, budget, now, out); });
   if (claimed) return;
   out.jobs.clear();
   out.claim_again = false;
@@ -403,15 +424,22 @@ Result<> SqliteStore::State::start() {
   return {};
 }
 
+Result<std::optional<core::ClockState>> SqliteStore::saved_clock() {
+  return store::saved_clock(state_->writer);
+}
+
 Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
   core::Recovered out;
-  std::vector<core::Change> nobody_waits_yet;
+  Committed news;
   auto phase = State::Phase::begin;
   const auto settle = [&] {
-    return state_->transact({}, nobody_waits_yet, phase, [&](Transaction& tx) -> Result<> {
+    return state_->transact_around({}, now, phase, news, [&](Transaction& tx) -> Result<> {
       auto orphans = settle_orphans(tx, now);
       if (!orphans) return tl::unexpected(orphans.error());
       out = *std::move(orphans);
+      if (state_->lock.was_left_open()) {
+        if (auto checked = check_newest(tx, now); !checked) return checked;
+      }
       Rows suspended = tx.sql(WriterSql::relay_suspended).select();
       for (;;) {
         const auto more = suspended.next();
@@ -425,12 +453,14 @@ Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
   auto settled = settle();
   if (!settled && state_->heed(settled.error())) settled = settle();
   if (!settled) return tl::unexpected(with_hint(settled.error()));
+  out.unreadable = news.unreadable + state_->writer.bad.size();
   return out;
 }
 
 Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimBudget& budget,
                               core::WallTime now) {
   Committed out;
+  const std::size_t bad = state_->writer.bad.size();
   auto phase = State::Phase::begin;
   const auto together = state_->run_together(batch, budget, now, phase, out);
   if (together) {
@@ -441,6 +471,7 @@ Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimB
   out = {};
   if (phase == State::Phase::body || again) {
     state_->run_apart(batch, budget, now, out);
+    out.unreadable += state_->writer.bad.size() - bad;
     return out;
   }
   State::fail_rest(batch, now, together.error(), out);

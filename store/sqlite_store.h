@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "core/composer.h"
@@ -39,6 +40,8 @@ class SqliteStore final : public core::Store {
   SqliteStore(const SqliteStore&) = delete;
   SqliteStore& operator=(const SqliteStore&) = delete;
 
+  // As the last ShiftClock left it; absent in a new database.
+  [[nodiscard]] core::Result<std::optional<core::ClockState>> saved_clock();
   [[nodiscard]] core::Result<core::Recovered> recover(core::WallTime now) override;
   // After a failed COMMIT, ROLLBACK or checkpoint by reason of I/O nothing can be promised any more (the
   // kernel may show what the disk does not have): every later commit fails with the same error, and the

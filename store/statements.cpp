@@ -26,6 +26,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "AND NOT EXISTS (SELECT 1 FROM message WHERE recipient = ?1) "
      "AND NOT EXISTS (SELECT 1 FROM idempotency WHERE recipient = ?1)"},
     {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
+    {"challenge_by_n", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE n = ?1"},
     {"challenge_newest", "SELECT " CHALLENGE_COLUMNS
                          " FROM challenge WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND "
                          "app = ?2 AND purpose = ?3 ORDER BY n DESC LIMIT 1"},
@@ -49,13 +50,19 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "WHERE n = ?1"},
     {"challenge_note", "UPDATE challenge SET revision = ?2 WHERE n = ?1"},
     {"challenge_due",
-     "SELECT id FROM challenge WHERE state <= 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"},
+     "SELECT n FROM challenge WHERE state <= 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"},
     {"challenge_over",
      "SELECT n, state, recipient, NULL FROM challenge WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
     {"challenge_remove", "DELETE FROM challenge WHERE n = ?1"},
     {"challenge_forget_message", "UPDATE challenge SET message = NULL WHERE id = ?1 AND message = ?2"},
     {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
     {"message_by_n", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n = ?1"},
+    // In the index alone: where they stand, when one of them cannot be read.
+    {"message_places",
+     "SELECT n, due_at FROM message WHERE state = ?1 AND (due_at, n) > (?2, ?3) AND due_at <= ?4 "
+     "ORDER BY due_at, n LIMIT ?5"},
+    {"message_newest", "SELECT n, state FROM message WHERE n > (SELECT max(n) FROM message) - ?1 ORDER BY n"},
+    {"message_quarantine", "UPDATE message SET state = 4, due_at = ?2, revision = revision + 1 WHERE n = ?1"},
     {"message_add",
      "INSERT INTO message (id, challenge, previous, current, recipient, app, mailbox, created_at, kind, "
      "state, "
@@ -84,6 +91,20 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"message_over",
      "SELECT n, state, recipient, challenge FROM message WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
     {"message_remove", "DELETE FROM message WHERE n = ?1"},
+    {"clock_get", "SELECT boot, offset FROM clock"},
+    {"clock_set",
+     "INSERT INTO clock (id, boot, offset) VALUES (1, ?1, ?2) ON CONFLICT (id) DO UPDATE SET "
+     "boot = excluded.boot, offset = excluded.offset"},
+    {"shift_challenges",
+     "UPDATE challenge SET expires_at = expires_at + ?1, resend_at = resend_at + ?1 WHERE state <= 2 AND "
+     "expires_at > 0"},
+    // What waits for nothing more keeps its `never`.
+    {"shift_messages",
+     "UPDATE message SET not_after = not_after + ?1, due_at = CASE WHEN due_at >= ?2 THEN due_at ELSE "
+     "due_at + ?1 END WHERE state <= 4"},
+    // In two steps: on the way a slot must not take the place of another one.
+    {"shift_relay_use", "UPDATE relay_use SET slot = -(slot + ?1 / max(period / ?2, 1))"},
+    {"shift_relay_use_back", "UPDATE relay_use SET slot = -slot WHERE slot < 0"},
     {"relay_suspended", "SELECT name FROM relay WHERE suspended = 1"},
     {"relay_suspend",
      "INSERT INTO relay (name, suspended) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "

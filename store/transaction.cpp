@@ -36,6 +36,10 @@ Result<std::optional<ChallengeRecord>> Transaction::challenge(const core::Id& id
   return only_row<ChallengeRecord>(sql(WriterSql::challenge_by_id).select(id), read_challenge);
 }
 
+Result<std::optional<ChallengeRecord>> Transaction::challenge(std::int64_t n) {
+  return only_row<ChallengeRecord>(sql(WriterSql::challenge_by_n).select(n), read_challenge);
+}
+
 Result<std::optional<ChallengeRecord>> Transaction::newest_challenge(const std::string& recipient_key,
                                                                      const std::string& app,
                                                                      const std::string& purpose) {
@@ -110,7 +114,10 @@ Result<> Transaction::step_all(const ChallengeRecord& c, const core::MessageEven
                                const Cause& cause) {
   std::optional<std::int64_t> next = c.message;
   while (next) {
+    // Its end must not wait for one that cannot be read, nor for those behind it.
+    if (writer_.bad.messages.contains(*next)) return {};
     auto found = message(next);
+    if (!found && found.error().code == Errc::corrupt) writer_.bad.messages.insert(*next);
     if (!found) return tl::unexpected(found.error());
     if (!*found) return {};  // older ones have been purged
     MessageRecord& one = **found;
@@ -240,7 +247,10 @@ Result<bool> Transaction::step(MessageRecord& m, const core::MessageEvent& event
 
 Result<> Transaction::tell_challenge(const MessageRecord& m, const Cause& cause) {
   if (!m.challenge || !m.current) return {};
+  // What became of the mail is true whether its challenge can be told or not.
+  if (writer_.bad.untold.contains(*m.challenge)) return {};
   auto found = challenge(*m.challenge);
+  if (!found && found.error().code == Errc::corrupt) writer_.bad.untold.insert(*m.challenge);
   if (!found) return tl::unexpected(found.error());
   if (!*found) return {};  // purged before its message
   ChallengeRecord& c = **found;
@@ -250,6 +260,8 @@ Result<> Transaction::tell_challenge(const MessageRecord& m, const Cause& cause)
 }
 
 Result<core::Secret> Transaction::content(const MessageRecord& m) {
+  if (writer_.bad.bodies.contains(m.n))
+    return core::fail(Errc::corrupt, fmt::format("store: message {} has a bad body", core::to_string(m.id)));
   Rows rows = sql(WriterSql::body_get).select(m.n);
   const auto found = rows.next();
   if (!found) return tl::unexpected(found.error());

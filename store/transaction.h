@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -26,6 +27,18 @@ struct Intake {
   std::string low;                    // nothing is accepted
 };
 
+// Rows at fault: nobody is to wait for them. After the first bad page SQLite takes no more writes in a
+// transaction, so one that meets it notes the row here and fails, and the next try does without.
+struct BadRows {
+  std::set<std::int64_t> messages = {};    // passed over
+  std::set<std::int64_t> bodies = {};      // their messages are held
+  std::set<std::int64_t> challenges = {};  // passed over when their time is up
+  std::set<core::Id> untold = {};          // challenges that are not told what became of their mails
+  [[nodiscard]] std::size_t size() const {
+    return messages.size() + bodies.size() + challenges.size() + untold.size();
+  }
+};
+
 // What every transaction works with. Lives as long as the store.
 struct Writer {
   Connection db;
@@ -39,6 +52,7 @@ struct Writer {
   core::RandomSource& random;
   Counters totals;  // as committed
   Intake intake;
+  BadRows bad = {};
 };
 
 // When and through whom.
@@ -64,7 +78,8 @@ struct MessageDraft {
 class Transaction {
  public:
   // `relays`: what the daemon knows of them now; outlives the transaction.
-  Transaction(Writer& writer, std::span<const core::RelayOffer> relays) : writer_(writer), relays_(relays) {}
+  Transaction(Writer& writer, std::span<const core::RelayOffer> relays, core::WallTime now)
+      : writer_(writer), relays_(relays), now_(now), bad_before_(writer.bad.size()) {}
 
   [[nodiscard]] Writer& writer() { return writer_; }
   [[nodiscard]] Statement& sql(WriterSql name) { return writer_.sql[name]; }
@@ -75,6 +90,7 @@ class Transaction {
 
   // ---- Challenges
   [[nodiscard]] core::Result<std::optional<ChallengeRecord>> challenge(const core::Id& id);
+  [[nodiscard]] core::Result<std::optional<ChallengeRecord>> challenge(std::int64_t n);
   [[nodiscard]] core::Result<std::optional<ChallengeRecord>> newest_challenge(
       const std::string& recipient_key, const std::string& app, const std::string& purpose);
   [[nodiscard]] core::Result<> add(ChallengeRecord& challenge);
@@ -102,7 +118,15 @@ class Transaction {
   // ---- The rest
   [[nodiscard]] core::Result<> append(ChallengeNews news, const ChallengeRecord& challenge,
                                       const Cause& cause, std::string_view detail = {});
+  [[nodiscard]] core::Result<> append(const MessageRecord& message, const Cause& cause,
+                                      std::string_view detail);
   void changed(std::optional<core::Id> challenge, std::optional<core::Id> message);
+  // When it runs; the times of commands are their own.
+  [[nodiscard]] core::WallTime now() const { return now_; }
+  // A bad row has been found in this transaction, which will fail for it.
+  [[nodiscard]] bool found_bad() const { return writer_.bad.size() != bad_before_; }
+  // Rows that made no sense and are held for it.
+  [[nodiscard]] std::uint64_t& unreadable() { return unreadable_; }
   [[nodiscard]] Counters& counted() { return counted_; }
   // Open messages, with those of this transaction.
   [[nodiscard]] std::int64_t open_messages() const {
@@ -124,11 +148,12 @@ class Transaction {
   // Runs `event` on every open message of the challenge.
   [[nodiscard]] core::Result<> step_all(const ChallengeRecord& challenge, const core::MessageEvent& event,
                                         const Cause& cause);
-  [[nodiscard]] core::Result<> append(const MessageRecord& message, const Cause& cause,
-                                      std::string_view detail);
 
   Writer& writer_;
   std::span<const core::RelayOffer> relays_;
+  core::WallTime now_;
+  std::size_t bad_before_;
+  std::uint64_t unreadable_ = 0;
   Counters counted_;  // by this transaction
   std::vector<core::Change> changes_;
 };

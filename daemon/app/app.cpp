@@ -132,6 +132,7 @@ struct App::Parts {
   bool draining = false;
   int to_drain = 0;
 
+  core::Result<> follow_clock(store::SqliteStore& opened);
   tl::expected<void, StartFailure> open_store();
   void connect();
   core::Result<> open_sockets();
@@ -146,6 +147,26 @@ struct App::Parts {
 App::App(LoadedConfig loaded, core::Log& log) : parts_(std::make_unique<Parts>(std::move(loaded), log)) {}
 
 App::~App() = default;
+
+// The clock may have been set while nobody ran.
+core::Result<> App::Parts::follow_clock(store::SqliteStore& opened) {
+  const auto saved = opened.saved_clock();
+  if (!saved) return tl::unexpected(saved.error());
+  core::ShiftClock shift{wall_now(), core::Millis{0}, {clock::boot_id(), clock::offset()}};
+  if (*saved && !shift.clock.boot.empty() && (*saved)->boot == shift.clock.boot) {
+    const core::Millis by = shift.clock.offset - (*saved)->offset;
+    if (std::chrono::abs(by) > clock::k_step) shift.by = by;
+  }
+  if (shift.by.count() != 0)
+    log.write(core::LogLevel::warning,
+              fmt::format("event=clock_stepped by_seconds={}",
+                          std::chrono::duration_cast<core::Seconds>(shift.by).count()));
+  std::vector<core::Command> batch;
+  batch.emplace_back(std::move(shift));
+  const core::Committed done = opened.commit(batch, {}, wall_now());
+  if (!done.outcomes.front()) return tl::unexpected(done.outcomes.front().error());
+  return {};
+}
 
 tl::expected<void, StartFailure> App::Parts::open_store() {
   auto keys = load_keys(config);
@@ -163,11 +184,17 @@ tl::expected<void, StartFailure> App::Parts::open_store() {
                               .retention = config.retention};
   auto opened = store::SqliteStore::open(std::move(options));
   if (!opened) return tl::unexpected(store_failure(config, opened.error()));
+  if (auto shifted = follow_clock(**opened); !shifted)
+    return tl::unexpected(store_failure(config, shifted.error()));
   const auto recovered = (*opened)->recover(wall_now());
   if (!recovered) return tl::unexpected(store_failure(config, recovered.error()));
   if (recovered->orphans > 0) {
     log.write(core::LogLevel::notice, fmt::format("event=recovered uncertain={} held={}",
                                                   recovered->orphans - recovered->held, recovered->held));
+  }
+  if (recovered->unreadable > 0) {
+    log.write(core::LogLevel::error,
+              fmt::format("event=rows_unreadable count={} reason=\"they are held\"", recovered->unreadable));
   }
   auto reading = store::SqliteReader::open(config.daemon.state_dir);
   if (!reading) return tl::unexpected(store_failure(config, reading.error()));

@@ -10,6 +10,7 @@
 #include "core/check.h"
 #include "core/crash_point.h"
 #include "daemon/state/clock.h"
+#include "daemon/state/command_times.h"
 
 namespace mailotp::daemon {
 
@@ -22,6 +23,9 @@ constexpr std::size_t k_batch = 256;                // commands in one transacti
 constexpr core::Millis k_idle_before_checkpoint{20};
 constexpr core::Millis k_pause_after_failure{1000};
 constexpr core::Millis k_look_interval{1000};
+constexpr core::Millis k_longest_in_mailbox{30'000};
+// The clock may drift so far from what is kept for the next start.
+constexpr core::Millis k_kept_offset{5000};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
 constexpr core::Millis k_purge_interval{10'000};
 constexpr core::Millis k_purge_pause{100};  // between full steps while there is other work
@@ -59,6 +63,8 @@ StoreThread::~StoreThread() {
 }
 
 void StoreThread::start(const core::Recovered& recovered) {
+  boot_ = clock::boot_id();
+  saved_offset_ = clock::offset();
   next_due_ = recovered.next_due;
   more_queued_ = recovered.more_queued;
   next_purge_ = steady_clock::now() + k_purge_interval;
@@ -149,6 +155,7 @@ void StoreThread::run() {
 
 void StoreThread::look() {
   next_look_ = steady_clock::now() + k_look_interval;
+  follow_clock();
   core::StoreLook seen = store_->look();
   if (seen.low != low_) {
     if (seen.low.empty()) log_.write(core::LogLevel::notice, "event=disk_has_room");
@@ -159,6 +166,38 @@ void StoreThread::look() {
   // What waited for it goes on, and says that it does.
   if (closed_ && !seen.closed) next_due_ = wall_now();
   closed_ = seen.closed.has_value();
+}
+
+// Within a second of a step every time that is still to come has moved with the clock: nothing expires early
+// and nothing waits for an hour that comes twice.
+void StoreThread::follow_clock() {
+  if (const auto by = clock::step()) {
+    if (!shift_clock(*by)) return;  // until then wall_now() goes on by the clock before
+    log_.write(core::LogLevel::warning, fmt::format("event=clock_stepped by_seconds={}",
+                                                    std::chrono::duration_cast<core::Seconds>(*by).count()));
+    for (core::Command& command : unsettled_)
+      move_times(command, *by);
+    shifted_by_ = *by;
+    shifted_until_ = steady_clock::now() + k_longest_in_mailbox;
+    next_due_ = wall_now();
+  } else if (std::chrono::abs(clock::offset() - saved_offset_) > k_kept_offset) {
+    (void)shift_clock(core::Millis{0});  // comes again
+  }
+}
+
+bool StoreThread::shift_clock(core::Millis by) {
+  const core::Millis offset = clock::offset() + by;
+  std::vector<core::Command> batch;
+  batch.emplace_back(core::ShiftClock{wall_now(), by, {boot_, offset}});
+  Delivery delivery;
+  delivery.completions.resize(1);
+  delivery.committed = store_->commit(batch, {}, wall_now());
+  const bool done = delivery.committed.outcomes.front().has_value();
+  if (done) clock::set_offset(offset);
+  if (done) saved_offset_ = offset;
+  deliveries_.push(std::move(delivery));
+  wakeup_.send();
+  return done;
 }
 
 void StoreThread::tell(const core::Error& error) {
@@ -184,14 +223,16 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   std::vector<core::Command> batch = std::exchange(unsettled_, {});
   delivery.completions.resize(batch.size());
   batch.reserve(batch.size() + items.size() + 2);
+  const core::WallTime now = wall_now();
+  const bool shifted = steady_clock::now() < shifted_until_;
   for (Item& item : items) {
     take_places(item);
     for (core::Command& command : item.command) {
+      if (shifted) move_if_stamped_before(command, shifted_by_, now);
       batch.push_back(std::move(command));
       delivery.completions.push_back(std::move(item.done));
     }
   }
-  const core::WallTime now = wall_now();
   if (sweep) {
     batch.emplace_back(core::Sweep{.at = now});
     delivery.completions.emplace_back();
@@ -211,6 +252,10 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   next_due_ = delivery.committed.next_due;
   more_queued_ = delivery.committed.more_queued;
   claim_again_ = delivery.committed.claim_again;
+  if (delivery.committed.unreadable > 0)
+    log_.write(core::LogLevel::error,
+               fmt::format("event=rows_unreadable count={} reason=\"they are held or passed over\"",
+                           delivery.committed.unreadable));
   if (delivery.committed.error) closed_ = true;  // until a look says otherwise
   keep_unsettled(batch, delivery.committed.outcomes, now);
   deliveries_.push(std::move(delivery));

@@ -83,6 +83,8 @@ class StoreThread {
   void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
                       core::WallTime now);
   void look();
+  void follow_clock();
+  bool shift_clock(core::Millis by);
   void tell(const core::Error& error);
   void note_bad_row(const core::Error& error);
   void deliver();
@@ -109,7 +111,11 @@ class StoreThread {
   std::chrono::steady_clock::time_point next_purge_;
   bool purge_left_ = false;  // the last step was a full one: an idle moment may go on
   std::chrono::steady_clock::time_point next_look_;
-  bool closed_ = false;  // as the last look found it
+  std::string boot_;
+  core::Millis saved_offset_{0};
+  core::Millis shifted_by_{0};                           // the last step of the clock
+  std::chrono::steady_clock::time_point shifted_until_;  // commands from before it may still come
+  bool closed_ = false;                                  // as the last look found it
   std::string low_;
 
   std::thread thread_;

@@ -170,6 +170,7 @@ core::ChallengeView StoreFixture::created(const std::string& mailbox) {
 
 std::vector<core::Job> StoreFixture::claim(int jobs) {
   last = commit({}, jobs);
+  INFO((last.error ? last.error->what : ""));
   REQUIRE_FALSE(last.error);
   return std::move(last.jobs);
 }
