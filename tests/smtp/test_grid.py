@@ -66,7 +66,9 @@ class Cell:
 def opening():
     for stage in ("greeting", "ehlo", "starttls", "auth"):
         for name, make in NO_ANSWER.items():
-            yield Cell(stage, name, make, "not_sent", (stage,), "ordinary")
+            # A RST may come before we have seen that the connection is there.
+            where = (stage, "connect") if (stage, name) == ("greeting", "reset") else (stage,)
+            yield Cell(stage, name, make, "not_sent", where, "ordinary")
         yield Cell(stage, "421", close, "not_sent", (stage,), "ordinary")
         yield Cell(stage, "4yz", lambda: reply("450 4.3.0 later"), "not_sent", (stage,), "ordinary")
         yield Cell(stage, "354", lambda: reply("354 go on"), "not_sent", (stage,), "ordinary")
@@ -74,7 +76,8 @@ def opening():
         yield Cell(stage, "unclosed", unclosed, "not_sent", (stage,), "ordinary")
     for name in ("drop", "reset", "silent", "unclosed"):
         make = {**NO_ANSWER, "unclosed": unclosed}[name]
-        yield Cell("connect", name, make, "not_sent", ("greeting",), "ordinary")
+        where = ("greeting", "connect") if name == "reset" else ("greeting",)
+        yield Cell("connect", name, make, "not_sent", where, "ordinary")
     yield Cell("connect", "refused", None, "not_sent", ("connect",), "ordinary", second="not_sent")
     for name in ("drop", "reset", "silent", "garbage", "binary", "huge-line", "drip"):
         # What comes in one segment with the 220 is the STARTTLS injection.
