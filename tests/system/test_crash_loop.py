@@ -22,8 +22,8 @@ def next_hit(hit):
 
 
 class OneDeath(Scenario):
-    def __init__(self):
-        super().__init__(workers=WORKERS)
+    def __init__(self, **tables):
+        super().__init__(workers=WORKERS, **tables)
 
     def run(self, order):
         """Whether the ordered death came; the oracle has judged."""
@@ -128,6 +128,33 @@ class Store(CrashLoop):
 
     def test_after_migration(self):
         self.loop("migration_done", 1)
+
+
+class Purge(unittest.TestCase):
+    def test_in_purge(self):
+        """Rows go in a transaction of their own: a death in it takes none of them, and the totals stay."""
+        for hit in range(1, MOST_HITS + 1):
+            with self.subTest(hit=hit), OneDeath(retention={"challenges": "1s", "messages": "1s", "events": "1s"}) as life:
+                life.start({"MAILOTP_CRASH": f"purging:{hit}"})
+                life.senders.send_up_to(MESSAGES)
+                life.alive_until(lambda: life.senders.done() >= MESSAGES, "messages are answered")
+                # Of challenges that live for ten minutes only the mails go.
+                life.alive_until(lambda: life.daemon.is_listening() and self.rows_left(life) == 0, "the rows are gone")
+                stats = oracle.stats(life.daemon)
+                self.assertEqual(len(life.senders.acknowledged) + life.senders.unanswered, MESSAGES)
+                self.assertEqual(stats["accepted_total"], sum(stats["ended_total"].values()))
+                self.assertGreaterEqual(stats["accepted_total"], len(life.senders.acknowledged))
+                relay = life.relays[0]
+                self.assertLessEqual(set(life.senders.acknowledged.values()),
+                                     {entry.recipient for entry in relay.journal if entry.accepted})
+                self.assertEqual(life.stop(), 0)
+                if not life.daemon_deaths:
+                    break
+        print(f"purging: died at hits 1 to {hit - 1}", flush=True)
+        self.assertGreater(hit, 1)
+
+    def rows_left(self, life):
+        return sum(oracle.stats(life.daemon)["messages"].values())
 
 
 class Agent(CrashLoop):
