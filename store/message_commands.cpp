@@ -14,6 +14,8 @@ namespace {
 
 constexpr int k_rows_a_claim = 512;  // looked at, besides those that are handed out
 constexpr int k_rows_a_look = 16;    // read ahead of the free places
+// A message that one relay has refused waits so long for the rate of the other one, rather than failing.
+constexpr core::Millis k_worth_waiting{5000};
 
 // The row as it is now: what an earlier one of the same list led to (the end of a common challenge) may have
 // changed it.
@@ -99,6 +101,7 @@ class Claims {
   Result<Claimed> run() {
     if (auto limited = limit(); !limited) return tl::unexpected(limited.error());
     int left = k_rows_a_claim;
+    bool moved = false;
     while (places() > 0 && left > 0) {
       // Nearly always every row goes; only among those that cannot it pays to read ahead.
       const int wanted = places() + (left < k_rows_a_claim ? k_rows_a_look : 0);
@@ -111,13 +114,16 @@ class Claims {
         n_ = m.n;
         const auto seen = take(m);
         if (!seen) return tl::unexpected(seen.error());
+        moved = moved || *seen != Seen::passed_over;
         if (*seen == Seen::handed_out) continue;
         --left;
         // Its end may have ended others of the list as well: read anew.
         if (*seen == Seen::changed) break;
       }
     }
-    out_.again = places() > 0 && left <= 0;
+    // With nothing moved the same rows would be passed over again: until a relay has a place, or a fact
+    // comes.
+    out_.again = places() > 0 && left <= 0 && moved;
     return std::move(out_);
   }
 
@@ -139,6 +145,7 @@ class Claims {
       if (!room) return tl::unexpected(room.error());
       if (std::cmp_less(room->left, relay.jobs)) relay.jobs = static_cast<int>(room->left);
       if (relay.jobs > 0) continue;
+      if (room->until - cause_.at <= k_worth_waiting) soon_.push_back(relay);
       relay.use = core::RelayUse::no;
       out_.limited_until = std::min(out_.limited_until.value_or(core::k_never), room->until);
     }
@@ -161,8 +168,9 @@ class Claims {
     const core::RelayChoice choice = core::choose_relay(m.row, relays_);
     if (std::holds_alternative<core::RelayWait>(choice)) return Seen::passed_over;
     if (std::holds_alternative<core::RelayNone>(choice)) {
-      // Its turn comes when the relays that are out of use for now are back.
-      if (!core::any_usable(relays_)) return Seen::passed_over;
+      // Its turn comes when the relays that are out of use for now are back, or the rate of one has room.
+      const bool waits = !std::holds_alternative<core::RelayNone>(core::choose_relay(m.row, soon_));
+      if (waits || !core::any_usable(relays_)) return Seen::passed_over;
       return changed(tx_.step(m, core::NoRelay{}, cause_));
     }
     return hand_out(m, relays_[std::get<std::size_t>(choice)]);
@@ -197,6 +205,7 @@ class Claims {
 
   Transaction& tx_;
   std::vector<core::RelayOffer> relays_;
+  std::vector<core::RelayOffer> soon_;  // whose rate is used up for a moment only
   Cause cause_;
   std::uint64_t turn_ = 0;
   core::WallTime due_at_{core::Millis{0}};  // the place of the last row that was looked at

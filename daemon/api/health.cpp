@@ -23,7 +23,7 @@ void Health::relays_are(std::vector<ReadyView::Relay> relays) {
 
 void Health::derive() {
   view_.ready = view_.store == "ok" &&
-                std::ranges::any_of(view_.relays, [](const auto& relay) { return relay.state == "up"; });
+                std::ranges::any_of(view_.relays, [](const auto& relay) { return relay.state != "down"; });
 }
 
 }  // namespace mailotp::daemon

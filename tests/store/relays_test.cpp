@@ -197,6 +197,46 @@ TEST_CASE("of a rate and a quota the narrower one counts") {
   CHECK(relays_of(commit(f, {limited, relay("b", 1, 20)}).jobs) == "b");
 }
 
+TEST_CASE(
+    "a message that one relay has refused waits a moment for the rate of the other, but not for its quota") {
+  StoreFixture f;
+  const core::ChallengeView made = f.created();
+  core::RelayOffer other = relay("b", 1, 2);
+  const bool moment = GENERATE(true, false);
+  other.rate = core::Rate{1, moment ? core::Seconds{2} : core::Seconds{3600}};
+  auto out = commit(f, {relay("a", 1, 1), other});
+  const core::JobRefused no{out.jobs[0].key, Stage::mail, {550, "5.7.1", "not you"}};
+  // Another one has used the rate up.
+  (void)f.created("another@example.org");
+  REQUIRE(relays_of(commit(f, {other}).jobs) == "b");
+  out = commit(f, {relay("a", 1, 1), other}, one(f.fact(no)));
+  CHECK(out.jobs.empty());
+  CHECK(f.message_view(made.message->id).state == (moment ? MessageState::queued : MessageState::failed));
+  if (!moment) return;
+  f.now += core::Seconds{3};
+  CHECK(relays_of(commit(f, {relay("a", 1, 1), other}).jobs) == "b");
+}
+
+TEST_CASE("messages that no relay has a place for do not keep the store busy") {
+  StoreFixture f;
+  std::vector<core::Command> batch;
+  for (int i = 0; i < 600; ++i)
+    batch.emplace_back(f.create_command("user" + std::to_string(i) + "@example.org"));
+  auto out = commit(f, {}, std::move(batch));
+  for (int round = 0; round < 2; ++round) {
+    // All of them have been tried at a, and b is full.
+    out = commit(f, {relay("a", 600, 1), relay("b", 0, 2)});
+    std::vector<core::Command> facts;
+    for (const core::Job& job : out.jobs)
+      facts.emplace_back(f.fact(core::JobNotSent{job.key, Stage::connect, "refused", {}}));
+    if (round == 0) REQUIRE(facts.size() == 600);
+    out = commit(f, {relay("a", 1, 1), relay("b", 0, 2)}, std::move(facts));
+    CHECK(out.jobs.empty());
+    CHECK(out.more_queued);
+    CHECK_FALSE(out.claim_again);
+  }
+}
+
 TEST_CASE("a suspended relay is still suspended after a restart") {
   StoreFixture f;
   f.done(core::SuspendRelay{f.now, "a", true, {}});
