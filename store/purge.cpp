@@ -2,8 +2,6 @@
 
 #include <set>
 
-#include <fmt/format.h>
-
 #include "core/crash_point.h"
 #include "store/idempotency.h"
 
@@ -66,9 +64,10 @@ class Removal {
   Result<> challenges() {
     const auto over = ended(WriterSql::challenge_over, tx_.writer().retention.challenges);
     if (!over) return tl::unexpected(over.error());
+    std::set<std::int64_t>& bad = tx_.writer().bad.challenges;
     for (const Ended& one : *over) {
-      if (one.state < 0 || one.state >= core::k_challenge_states) return cannot_be("challenge", one.n);
-      if (auto done = remove(WriterSql::challenge_remove, one.n); !done) return done;
+      if (passed_over(one, core::k_challenge_states, bad)) continue;
+      if (auto done = remove_one(WriterSql::challenge_remove, one, bad); !done) return done;
       --tx_.counted()[Counters::challenges(static_cast<core::ChallengeState>(one.state))];
       recipients_.insert(one.recipient);
     }
@@ -78,15 +77,17 @@ class Removal {
   Result<> messages() {
     const auto over = ended(WriterSql::message_over, tx_.writer().retention.messages);
     if (!over) return tl::unexpected(over.error());
+    std::set<std::int64_t>& bad = tx_.writer().bad.messages;
     for (const Ended& one : *over) {
-      if (one.state < 0 || one.state >= core::k_message_states) return cannot_be("message", one.n);
+      if (passed_over(one, core::k_message_states, bad)) continue;
       // The number of the last row is given out again: a challenge that kept it would show another's mail. An
       // older message's number is in the row of a newer one alone, and not free before that row is gone too.
       if (one.challenge) {
         if (auto done = tx_.sql(WriterSql::challenge_forget_message).run(*one.challenge, one.n); !done)
           return done;
       }
-      if (auto done = remove(WriterSql::message_remove, one.n); !done) return done;
+      if (auto done = remove_one(WriterSql::message_remove, one, bad); !done) return done;
+      tx_.writer().bad.bodies.erase(one.n);  // the number's next owner is another message
       tx_.counted().remove(static_cast<core::MessageState>(one.state));
       recipients_.insert(one.recipient);
     }
@@ -136,8 +137,16 @@ class Removal {
     return done;
   }
 
-  static Result<> cannot_be(std::string_view what, std::int64_t n) {
-    return core::fail(core::Errc::corrupt, fmt::format("store: the row of {} {} cannot be", what, n));
+  // A row at fault stays; it must not keep those behind it.
+  static bool passed_over(const Ended& one, int states, std::set<std::int64_t>& bad) {
+    if (one.state < 0 || one.state >= states) bad.insert(one.n);
+    return bad.contains(one.n);
+  }
+
+  Result<> remove_one(WriterSql statement, const Ended& one, std::set<std::int64_t>& bad) {
+    auto done = remove(statement, one.n);
+    if (!done && done.error().code == core::Errc::corrupt) bad.insert(one.n);
+    return done;
   }
 
   Transaction& tx_;

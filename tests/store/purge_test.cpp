@@ -262,6 +262,18 @@ TEST_CASE("a clock that was ahead for a while does not keep old events for ever"
   CHECK(f.purge() == 2);
 }
 
+TEST_CASE("a row that cannot be read is passed over and keeps nobody") {
+  PurgeFixture f;
+  for (int i = 0; i < 3; ++i)
+    (void)f.challenge_answer(f.cancel_command(f.relayed("user" + std::to_string(i) + "@example.org").id));
+  f.db->run("UPDATE message SET state = 99 WHERE n = 1; UPDATE challenge SET state = -1 WHERE n = 2");
+  f.now += 24h;
+  (void)f.purge_all();
+  CHECK(f.db->rows("SELECT n FROM message") == std::vector<std::string>{"1"});
+  CHECK(f.db->rows("SELECT n FROM challenge") == std::vector<std::string>{"2"});
+  CHECK(f.stats().messages.at("relayed") == 1);
+}
+
 TEST_CASE("a recipient stays while anything tells of him, a kept answer too") {
   PurgeFixture f;
   core::CreateChallenge command = f.create_command();
