@@ -398,7 +398,7 @@ struct Stats {
   std::map<std::string, std::int64_t> messages;        // by state, now
   std::map<std::string, std::int64_t> oldest_seconds;  // by open state, only where there is one
   std::int64_t accepted_total = 0;                     // survives purge
-  std::map<std::string, std::int64_t> ended_total;     // by end state; survives purge
+  std::map<std::string, std::int64_t> ended_total;     // by end state; a removed `uncertain` one ended so
   std::map<std::string, std::int64_t> challenges;      // by state, now
 };
 
