@@ -101,9 +101,9 @@ enum class RelayTrouble : std::uint8_t {
   auth_refused = 1,  // 5yz to AUTH, or no mechanism that both know
   certificate = 2,   // its TLS certificate is not acceptable
 };
-// One session that was opened (up), or one that could not be opened or was ended by the relay (down) while no
-// other connection to it works. Each failure is reported, even when it looks like the last one: the breaker
-// counts them.
+// One session that was opened (up), or one that could not be opened or was broken by the relay (down), with a
+// message in it or not, while no other connection to it works. It comes before the fact about that message.
+// Each failure is reported, even when it looks like the last one: the breaker counts them.
 struct RelayFact {
   std::string relay;
   RelayCondition condition = RelayCondition::down;

@@ -52,7 +52,7 @@ Connection::Connection(const ConnectionSetting& setting, Resolver& resolver, Pro
       opener_(setting.loop, setting.relay, setting.hostname, resolver, setting.deadlines, *this),
       phase_timer_(setting.loop, [this] { phase_ended(); }),
       before_dot_(setting.loop, [this] {
-        lose({where(), "no dot within its time", std::nullopt, OpenFault::Kind::timed_out});
+        lose({where(), "no dot within its time", std::nullopt, OpenFault::Kind::late});
       }) {}
 
 Connection::~Connection() = default;
@@ -198,7 +198,7 @@ void Connection::send_dot() {
   if (state_ != State::busy) return;
   const std::uint64_t now = uv_now(setting_.loop);
   if (now >= task_->dot_before)
-    return lose({Stage::body, "no dot within its time", std::nullopt, OpenFault::Kind::timed_out});
+    return lose({Stage::body, "no dot within its time", std::nullopt, OpenFault::Kind::late});
   MAILOTP_CRASH_POINT("dot_next");
   // First the fact, then the dot: from here a loss is an uncertainty.
   setting_.sink.report(core::JobDotNext{task_->job.key});
@@ -273,7 +273,7 @@ void Connection::on_bytes(std::string_view bytes) {
     if (reply && !*reply) return flush();
     if (state_ == State::quitting) {
       if (reply && late_since_) late_reply(**reply);
-      return finish_quitting();
+      return over({});
     }
     if (!reply) return lose({where(), reply.error().what, std::nullopt, OpenFault::Kind::ordinary});
     if (conversation_) {
@@ -285,7 +285,7 @@ void Connection::on_bytes(std::string_view bytes) {
 }
 
 void Connection::on_end(const std::string& reason) {
-  if (state_ == State::quitting) return finish_quitting();
+  if (state_ == State::quitting) return over({});
   if (conversation_) conversation_->relay_closed();
   lose({where(), reason, std::nullopt, OpenFault::Kind::ordinary});
 }
@@ -304,7 +304,7 @@ void Connection::phase_ended() {
   stream_->read_now();
   if (state_ == State::over || phases_ != phase) return;
   if (state_ == State::idle) return quit();
-  if (state_ == State::quitting) return finish_quitting();
+  if (state_ == State::quitting) return over({});
   const Stage stage = where();
   if (stage == Stage::body && (stream_->unsent() == 0 || stream_->sent() > sent_seen_)) {
     sent_seen_ = stream_->sent();
@@ -344,7 +344,7 @@ void Connection::drain(const std::string& why) {
   leaving_ = Leaving::yes;
   if (state_ == State::idle) return quit();
   if (state_ == State::busy && task_ && where() == Stage::dot) return;
-  if (late_since_) return finish_quitting();
+  if (late_since_) return over({});
   if (state_ != State::quitting) cut(why);
 }
 
@@ -362,16 +362,15 @@ void Connection::quit() {
   phase_timer_.start(setting_.deadlines.quit);
 }
 
-// The message's outcome is reported; only its time is still of interest, for whoever sets dot_timeout.
+// The message's outcome is known; only the reply's time is still of interest, for whoever sets dot_timeout.
 void Connection::wait_for_late_reply(const OpenFault& fault) {
-  (void)settle_lost(fault);
-  end_ = {ConnectionEnd::Kind::lost, fault};
   state_ = State::quitting;
   late_since_ = uv_now(setting_.loop);
   thread_.end();
   engine_->stream().close();
   phase_timer_.start(setting_.deadlines.dot);
-  owner_.on_overdue();
+  owner_.on_overdue(fault);
+  tell_loss(*std::exchange(task_, std::nullopt), Loss::uncertain, fault);
 }
 
 void Connection::late_reply(const ReplyLines& lines) {
@@ -381,40 +380,42 @@ void Connection::late_reply(const ReplyLines& lines) {
                                       " late_ms=" + std::to_string(uv_now(setting_.loop) - *late_since_)});
 }
 
-void Connection::finish_quitting() {
-  over(std::move(end_));
-}
-
 void Connection::is_surplus() {
   phase_timer_.start(setting_.deadlines.surplus);
 }
 
-bool Connection::settle_lost(const OpenFault& fault) {
-  Task task = std::move(*task_);
-  task_.reset();
-  const std::string reason = channel::printable(fault.reason);
+Connection::Loss Connection::loss_of(const Task& task, const OpenFault& fault) const {
   const bool explicit_reply = fault.kind == OpenFault::Kind::closes;
-  if (where() == Stage::dot && !explicit_reply) {
-    setting_.sink.report(core::JobUncertain{task.job.key, reason});
-    return true;
-  }
+  if (where() == Stage::dot && !explicit_reply) return Loss::uncertain;
   const bool unanswered = conversation_ && conversation_->stage() == Stage::mail;
-  if (messages_ > 0 && unanswered && fault.stage != Stage::auth &&
-      task.reconnected == Task::Reconnected::no) {
-    task.reconnected = Task::Reconnected::yes;
-    owner_.on_give_back(std::move(task));
-    return false;  // it was idle for too long
+  const bool first_loss = task.reconnected == Task::Reconnected::no;
+  if (messages_ > 0 && unanswered && fault.stage != Stage::auth && first_loss) return Loss::stale;
+  return Loss::not_sent;
+}
+
+void Connection::tell_loss(Task task, Loss loss, const OpenFault& fault) {
+  switch (loss) {
+    case Loss::uncertain:
+      return setting_.sink.report(core::JobUncertain{task.job.key, fault.reason});
+    case Loss::stale:
+      task.reconnected = Task::Reconnected::yes;
+      return owner_.on_give_back(std::move(task));
+    case Loss::not_sent:
+      return setting_.sink.report(core::JobNotSent{task.job.key, fault.stage, fault.reason, fault.reply});
   }
-  setting_.sink.report(core::JobNotSent{task.job.key, fault.stage, reason, fault.reply});
-  return fault.kind != OpenFault::Kind::canceled;
 }
 
 void Connection::lose(OpenFault fault) {
   if (state_ == State::over) return;
-  bool blameless = state_ != State::busy || fault.kind == OpenFault::Kind::canceled;
-  if (task_ && !settle_lost(fault)) blameless = true;
   fault.reason = channel::printable(fault.reason);
-  over({blameless ? ConnectionEnd::Kind::finished : ConnectionEnd::Kind::lost, std::move(fault)});
+  const bool closes = fault.kind == OpenFault::Kind::closes;
+  const bool at_work = state_ == State::busy && (task_ || closes);
+  std::optional<Task> task = std::exchange(task_, std::nullopt);
+  const std::optional<Loss> loss = task ? std::optional(loss_of(*task, fault)) : std::nullopt;
+  const bool blameless = !at_work || fault.kind == OpenFault::Kind::canceled || loss == Loss::stale;
+  // What this says of the relay comes first: where the message goes next depends on it.
+  over({blameless ? ConnectionEnd::Kind::finished : ConnectionEnd::Kind::lost, fault});
+  if (task) tell_loss(std::move(*task), *loss, fault);
 }
 
 void Connection::over(ConnectionEnd end) {

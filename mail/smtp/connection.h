@@ -46,9 +46,9 @@ class ConnectionOwner {
   virtual void on_ready(Connection& connection) = 0;
   // A warm connection was dead before it answered the MAIL of this task: it costs nothing to try once more.
   virtual void on_give_back(Task task) = 0;
-  // A reply to a dot is overdue.
-  virtual void on_overdue() = 0;
-  // It has no task; its outcome, if it had one, was reported.
+  // A reply to a dot is overdue; the connection takes no more work.
+  virtual void on_overdue(const OpenFault& fault) = 0;
+  // It has no task; the outcome of the one that it had is reported before or right after this.
   virtual void on_over(Connection& connection, const ConnectionEnd& end) = 0;
 };
 
@@ -84,7 +84,7 @@ class Connection final : private OpenerListener, private StreamListener, private
   // The job under way, if its dot is not sent yet, ends as not sent.
   void cancel(const std::string& why);
   [[nodiscard]] bool waits_for_late_reply() const { return state_ == State::quitting && late_since_; }
-  void stop_waiting() { finish_quitting(); }
+  void stop_waiting() { over({}); }
 
   // Idle only: it need not be kept for long, another one is.
   void is_surplus();
@@ -123,9 +123,10 @@ class Connection final : private OpenerListener, private StreamListener, private
   void quit();
   void wait_for_late_reply(const OpenFault& fault);
   void late_reply(const ReplyLines& lines);
-  void finish_quitting();
-  // Whether the connection is to blame.
-  [[nodiscard]] bool settle_lost(const OpenFault& fault);
+  // What the loss of the connection means for its message; stale: it was dead before it was used.
+  enum class Loss : std::uint8_t { uncertain, stale, not_sent };
+  [[nodiscard]] Loss loss_of(const Task& task, const OpenFault& fault) const;
+  void tell_loss(Task task, Loss loss, const OpenFault& fault);
   void lose(OpenFault fault);
   void over(ConnectionEnd end);
   [[nodiscard]] core::Stage where() const;
@@ -157,7 +158,6 @@ class Connection final : private OpenerListener, private StreamListener, private
   std::uint64_t sent_seen_ = 0;  // by the stream, when the body's progress was looked at last
   // The dot's reply did not come in time: how long it takes is worth knowing. Quitting only.
   std::optional<std::uint64_t> late_since_;
-  ConnectionEnd end_;  // when quitting is over
 };
 
 }  // namespace mailotp::mail

@@ -52,7 +52,7 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
  private:
   void on_ready(Connection& connection) override;
   void on_give_back(Task task) override;
-  void on_overdue() override;
+  void on_overdue(const OpenFault& fault) override;
   void on_over(Connection& connection, const ConnectionEnd& end) override;
 
   void pump();
@@ -239,8 +239,8 @@ void NetworkRelay::on_give_back(Task task) {
   waiting_.push_front(std::move(task));
 }
 
-void NetworkRelay::on_overdue() {
-  limit_.overloaded();
+void NetworkRelay::on_overdue(const OpenFault& fault) {
+  take_fault({ConnectionEnd::Kind::lost, fault});
   sweep_.start(core::Millis{0});  // its place is free
 }
 
@@ -257,17 +257,19 @@ void NetworkRelay::on_over(Connection& connection, const ConnectionEnd& end) {
 void NetworkRelay::take_fault(const ConnectionEnd& end) {
   using Kind = OpenFault::Kind;
   const OpenFault& fault = end.fault;
-  if (end.kind != ConnectionEnd::Kind::finished && fault.stage != Stage::dot &&
-      (fault.kind == Kind::closes || fault.kind == Kind::timed_out))
+  if (end.kind != ConnectionEnd::Kind::finished &&
+      (fault.kind == Kind::closes || fault.kind == Kind::timed_out || fault.kind == Kind::late))
     limit_.overloaded();
   if (fault.kind == Kind::auth_refused) {
     auth_fault_ = fault;
     refused_until_ = now() + static_cast<std::uint64_t>(deadlines_.auth_refused.count());
-    fail_waiting(fault);
-    return report_down(Stage::auth, fault);
+    report_down(Stage::auth, fault);
+    return fail_waiting(fault);
   }
-  const bool of_session = end.kind != ConnectionEnd::Kind::finished && core::is_session_stage(fault.stage) &&
-                          fault.stage != Stage::local;
+  // Our own trouble, or a message whose time was short, says nothing of the relay; a session that it broke
+  // does, whatever the message was at.
+  const bool of_session =
+      end.kind != ConnectionEnd::Kind::finished && fault.stage != Stage::local && fault.kind != Kind::late;
   // Of several at once the relay took one, perhaps: too many is no outage.
   const bool one_too_many = fault.kind == Kind::closes && count(Connection::State::opening) > 0;
   if (of_session && !usable() && !one_too_many) {

@@ -99,6 +99,7 @@ core::RelayTrouble trouble_of(const OpenFault& fault) {
       return core::RelayTrouble::certificate;
     case OpenFault::Kind::ordinary:
     case OpenFault::Kind::timed_out:
+    case OpenFault::Kind::late:
     case OpenFault::Kind::closes:
     case OpenFault::Kind::canceled:
       return core::RelayTrouble::ordinary;

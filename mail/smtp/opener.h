@@ -38,6 +38,7 @@ struct OpenFault {
   enum class Kind : std::uint8_t {
     ordinary,
     timed_out,
+    late,          // the message's time has ended, waiting for a connection included
     auth_refused,  // the password is wrong, or no mechanism will do
     certificate,   // its certificate was refused
     closes,        // 421: too many connections, or it stops

@@ -118,7 +118,9 @@ class Tls(Opening):
         for action, deadlines in ((silent(), {"starttls": 200}), (drop(), {}), (reset(), {}),
                                   (raw(b"this is not TLS\r\n" * 5), {})):
             with ScriptedRelay([Rule("tls", action)], certificate=self.certificate) as relay:
-                self.assertEqual(self.not_sent(relay, self.secure(relay), deadlines)["stage"], "tls")
+                # What comes in one segment with the 220 is taken for an injection.
+                stage = self.not_sent(relay, self.secure(relay), deadlines)["stage"]
+                self.assertIn(stage, ("tls", "starttls"))
 
     def test_many_tls_sessions_in_one_process(self):
         # The stock library uses its TLS context after it was freed, from the second session on.
