@@ -293,6 +293,7 @@ class Campaign(Scenario):
         self.progress = progress or (lambda line: None)
         self.killed = 0
         self.figures = None     # also when the oracle finds a violation
+        self.given_up = threading.Event()
         self.phase = "starting"
         self.began = time.monotonic()
 
@@ -305,6 +306,7 @@ class Campaign(Scenario):
         try:
             return self._run()
         finally:
+            self.given_up.set()
             reporting.set()
             reporter.join(BOUND)
 
@@ -312,10 +314,15 @@ class Campaign(Scenario):
         self.start()
         self.daemon.wait_ready()
         self.phase = "killing"
+        pacer = threading.Thread(target=self._pace, daemon=True)
+        pacer.start()
         for number in range(self.kills):
-            self._kill_one((number + 1) / (self.kills + 1))
+            self._wait_for_moment(number)
+            self._kill()
         self.phase = "sending"
-        self._send_share(1.0)
+        pacer.join(self.minutes * 60 + BOUND)
+        self.senders.send_up_to(self.messages)
+        self.senders.wait(self.messages, "messages are answered", bound=300)
         self.phase = "draining"
         for relay in self.relays:
             relay.rules = []
@@ -328,26 +335,27 @@ class Campaign(Scenario):
         oracle.check(seen)
         return self.figures
 
-    def _send_share(self, share):
-        goal = int(self.messages * share)
-        # With --minutes the load comes in portions, each at its time.
-        for part in range(self.senders.goal + 1, goal + 1) if self.minutes else ():
-            due = self.began + self.minutes * 60 * part / self.messages
-            time.sleep(max(0.0, due - time.monotonic()))
-            self.senders.send_up_to(part)
-        self.senders.send_up_to(goal)
-        self.senders.wait(goal, "messages are answered", bound=300)
+    def _pace(self):
+        """With `minutes`: each message at its time."""
+        for number in range(1, self.messages + 1) if self.minutes else ():
+            due = self.began + self.minutes * 60 * number / self.messages
+            if self.given_up.wait(max(0.0, due - time.monotonic())):
+                return
+            self.senders.send_up_to(number)
 
-    def _kill_one(self, share):
-        """At a random moment of the next portion of the load, most of which is still to be answered."""
-        before = self.senders.done()
-        goal = int(self.messages * share)
+    def _wait_for_moment(self, number):
+        """A random one of this kill's portion of the load, while most of it is still to be answered."""
         if self.minutes:
-            self._send_share(share)
-        else:
-            self.senders.send_up_to(goal)
-            self.senders.wait(before + int((goal - before) * self.random.random()), "messages are answered")
+            due = self.began + self.minutes * 60 * (number + self.random.random()) / self.kills
+            time.sleep(max(0.0, due - time.monotonic()))
+            return
+        before = self.senders.done()
+        goal = self.messages * (number + 1) // (self.kills + 1)
+        self.senders.send_up_to(goal)
+        self.senders.wait(before + int((goal - before) * self.random.random()), "messages are answered")
         time.sleep(self.random.random() * 0.02)
+
+    def _kill(self):
         kind = self.random.choices(["daemon", "agents", "both", "starting daemon"], [40, 40, 10, 10])[0]
         if kind in ("agents", "both"):
             wait_for(self.kill_agents, lambda: f"an agent runs; {self.daemon.log_tail()}")

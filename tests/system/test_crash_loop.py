@@ -157,12 +157,18 @@ class Purge(unittest.TestCase):
         return sum(oracle.stats(life.daemon)["messages"].values())
 
 
-class Agent(CrashLoop):
+class BeforeDot(CrashLoop):
+    """In the agent."""
+
     def test_after_body_before_dot(self):
         self.loop("dot_next", MESSAGES)
 
     def test_dot_announced_and_not_sent(self):
         self.loop("dot_announced", MESSAGES)
+
+
+class AfterDot(CrashLoop):
+    """In the agent. Each of these deaths leaves a message that is repeated after 2 s."""
 
     def test_after_dot(self):
         self.loop("dot_left", MESSAGES)
