@@ -12,8 +12,14 @@ bool may_take(const MessageRow& row, const RelayOffer& relay) {
          std::ranges::find(row.tried, relay.name) == row.tried.end();
 }
 
-auto rank(const RelayOffer& relay) {
-  return std::tuple(relay.use, relay.priority);
+// The relay of the last attempt has put the message off, not for the first time.
+bool puts_off(const MessageRow& row, const RelayOffer& relay) {
+  return row.attempts >= 2 && row.reply && row.reply->code >= 400 && row.reply->code <= 499 &&
+         relay.name == row.relay;
+}
+
+auto rank(const MessageRow& row, const RelayOffer& relay) {
+  return std::tuple(relay.use, puts_off(row, relay), relay.priority);
 }
 
 }  // namespace
@@ -27,9 +33,9 @@ RelayChoice choose_relay(const MessageRow& row, std::span<const RelayOffer> rela
       best = &relay;
       break;
     }
-    if (best == nullptr || rank(relay) < rank(*best)) {
+    if (best == nullptr || rank(row, relay) < rank(row, *best)) {
       best = &relay;
-    } else if (rank(relay) == rank(*best)) {
+    } else if (rank(row, relay) == rank(row, *best)) {
       // Of equal ones: with a free place, then by turns.
       if (std::tuple(relay.jobs <= 0, relay.last_turn) < std::tuple(best->jobs <= 0, best->last_turn))
         best = &relay;

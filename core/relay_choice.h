@@ -1,8 +1,9 @@
 // Which relay takes a message. Pure; the store asks it for each claim, with what the daemon last said of its
 // relays.
 //
-// Of the relays that may take a message those with a clean record come first, then the lower priority number;
-// equal ones take turns. One of a worse rank is used only when no better one may be: a busy relay keeps its
+// Of the relays that may take a message those with a clean record come first, then any but the one that has
+// just put it off for the second time or more (its disk may be full), then the lower priority number; equal
+// ones take turns. One of a worse rank is used only when no better one may be: a busy relay keeps its
 // messages.
 #pragma once
 

@@ -80,7 +80,9 @@ void RelayBoard::on_answer(std::string_view name) {
 bool RelayBoard::on_step(const core::TestStep& step) {
   const auto relay = std::ranges::find(relays_, step.test, &Relay::probe);
   if (relay == relays_.end()) return step.test >= k_first_probe;
-  if (!step.ok) relay->saw = std::string(core::to_string(step.stage)) + ": " + step.saw;
+  // Out of descriptors is our own trouble.
+  if (!step.ok && step.stage != core::Stage::local)
+    relay->saw = std::string(core::to_string(step.stage)) + ": " + step.saw;
   return true;
 }
 

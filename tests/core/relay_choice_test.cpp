@@ -71,6 +71,26 @@ TEST_CASE("greylisting keeps to its relay as long as that can be used") {
   CHECK(chosen(row, {relay("a", 1), relay("b", 20, RelayUse::no)}) == "a");
 }
 
+TEST_CASE("a relay that puts a message off again and again gives way to another one") {
+  MessageRow row;
+  row.relay = "a";
+  row.reply = Reply{452, "4.3.1", "disk full"};
+  row.attempts = 1;
+  CHECK(chosen(row, {relay("a", 1), relay("b", 20)}) == "a");
+  row.attempts = 2;
+  CHECK(chosen(row, {relay("a", 1), relay("b", 20)}) == "b");
+  CHECK(chosen(row, {relay("a", 1), relay("b", 20, RelayUse::doubtful)}) == "a");
+  CHECK(chosen(row, {relay("a", 1)}) == "a");
+  row.relay = "b";  // which has put it off as well
+  CHECK(chosen(row, {relay("a", 1), relay("b", 20)}) == "a");
+  row.reply = Reply{0, "", "uncertain: cut"};
+  CHECK(chosen(row, {relay("a", 30), relay("b", 20)}) == "b");
+  // Greylisting keeps to its relay.
+  row.reply = Reply{450, "4.7.1", "greylisted"};
+  row.waits_for = WaitsFor::greylist;
+  CHECK(chosen(row, {relay("a", 1), relay("b", 20)}) == "b");
+}
+
 TEST_CASE("whether another relay is left") {
   MessageRow row;
   row.relay = "a";

@@ -130,6 +130,16 @@ TEST_CASE("a probe whose agent died says nothing about the relay") {
   CHECK(b.uses() == "?");  // a third failure would have opened the breaker
 }
 
+TEST_CASE("a probe that failed for our own reasons says nothing about the relay") {
+  Bench b({"one"});
+  b.down("one");
+  b.down("one");
+  const core::TestRelay probe = b.probe();
+  CHECK(b.board->on_step({probe.test, core::Stage::local, false, "too many open files"}));
+  CHECK(b.board->on_test_done({probe.test, false}));
+  CHECK(b.uses() == "?");
+}
+
 TEST_CASE("an operator's test is not the board's") {
   Bench b({"one"});
   CHECK_FALSE(b.board->on_step({7, core::Stage::dns, true, ""}));

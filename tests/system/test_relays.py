@@ -253,6 +253,13 @@ class Relays(SystemTest):
         message = self.until(daemon, self.create(daemon, "u@example.org"), "relayed", bound=30)
         self.assertEqual(message["attempts"], 3)
 
+    def test_a_relay_that_puts_off_everything_does_not_keep_it(self):
+        """Its disk is full, say: after the second 4yz another relay is asked."""
+        first, second = self.relay(Rule("mail", reply("452 4.3.1 no space"))), self.relay()
+        daemon = self.up(at("first", first.port, priority=1), at("second", second.port, priority=2))
+        message = self.until(daemon, self.create(daemon, "u@example.org"), "relayed")
+        self.assertEqual((len(first.journal), len(second.mails), message["attempts"]), (2, 1, 3))
+
     # -- time
 
     def test_a_code_that_ends_is_never_sent_late(self):
