@@ -58,7 +58,8 @@ class OneDeath(Scenario):
 
     def is_the_ordered_death(self):
         if self.daemon.process.returncode != -signal.SIGKILL or self.daemon_deaths:
-            raise AssertionError(f"the daemon ended by itself: {self.daemon.process.returncode}; {self.daemon.log_tail()}")
+            raise AssertionError(f"the daemon ended by itself: {self.daemon.process.returncode}; "
+                                 f"{self.daemon.log_tail()}")
 
     def stop(self):
         self.daemon.agents |= set(self.daemon.agent_pids())
@@ -134,7 +135,8 @@ class Purge(unittest.TestCase):
     def test_in_purge(self):
         """Rows go in a transaction of their own: a death in it takes none of them, and the totals stay."""
         for hit in range(1, MOST_HITS + 1):
-            with self.subTest(hit=hit), OneDeath(retention={"challenges": "1s", "messages": "1s", "events": "1s"}) as life:
+            retention = {"challenges": "1s", "messages": "1s", "events": "1s"}
+            with self.subTest(hit=hit), OneDeath(retention=retention) as life:
                 life.start({"MAILOTP_CRASH": f"purging:{hit}"})
                 life.senders.send_up_to(MESSAGES)
                 life.alive_until(lambda: life.senders.done() >= MESSAGES, "messages are answered")
