@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define REAL(name) (__extension__(__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static pthread_mutex_t room_mutex = PTHREAD_MUTEX_INITIALIZER;
 static long long room; /* what files may still grow by */
