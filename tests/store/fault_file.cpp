@@ -37,6 +37,11 @@ sqlite3_file* real(sqlite3_file* file) {
 
 int write(sqlite3_file* f, const void* bytes, int size, sqlite3_int64 at) {
   if (faults.strikes(FaultKind::disk_full)) return SQLITE_FULL;
+  if (faults.strikes(FaultKind::write_error)) return SQLITE_IOERR_WRITE;
+  if (faults.strikes(FaultKind::short_write)) {
+    (void)real(f)->pMethods->xWrite(real(f), bytes, size / 2, at);
+    return SQLITE_IOERR_WRITE;
+  }
   return real(f)->pMethods->xWrite(real(f), bytes, size, at);
 }
 int sync(sqlite3_file* f, int flags) {

@@ -6,7 +6,7 @@
 
 namespace mailotp::store::test {
 
-enum class FaultKind : std::uint8_t { none, disk_full, sync_error };
+enum class FaultKind : std::uint8_t { none, disk_full, sync_error, write_error, short_write };
 
 // Is SQLite's default file layer for as long as it lives.
 class FaultFiles {

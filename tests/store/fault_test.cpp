@@ -65,6 +65,36 @@ TEST_CASE("a full disk fails every command that it hits, and the store goes on w
   CHECK(first > 2);
 }
 
+TEST_CASE("row 48: an error or a short write at any place of a commit and a checkpoint loses nothing") {
+  const auto kind = GENERATE(FaultKind::write_error, FaultKind::short_write);
+  FaultFiles files;
+  int first = 0;
+  bool struck = true;
+  for (; struck; ++first) {
+    REQUIRE(first < 500);
+    CAPTURE(static_cast<int>(kind), first);
+    StoreFixture f;
+    const core::ChallengeView before = f.created("before@example.org");
+    std::vector<core::Id> ids;
+    auto batch = three_creates(f, ids);
+    files.fail_from(first, kind);
+    const core::Committed out = f.commit(std::move(batch), 10);
+    const auto rested = f.store->rest();
+    struck = files.struck();
+    CHECK((rested.has_value() || struck));
+    // Whatever the disk says later: the process has to end.
+    if (struck) CHECK_FALSE(f.run(f.create_command("later@example.org")));
+    files.stop_failing();
+    f.close();
+    f.open();
+    CHECK(exists(f, before.id));
+    for (std::size_t i = 0; i < ids.size(); ++i)
+      CHECK(exists(f, ids[i]) == out.outcomes[i].has_value());
+    CHECK(Database(f.database_path()).value("PRAGMA integrity_check") == "ok");
+  }
+  CHECK(first > 5);
+}
+
 TEST_CASE("after a failed sync nothing is promised any more until the store is opened anew") {
   FaultFiles files;
   StoreFixture f;
