@@ -1,5 +1,5 @@
-// The circuit breaker of one relay (FAULTS: policy). Pure; times are of a monotonic clock, in milliseconds.
-// It counts sessions, not messages: a relay that answers a message with a refusal works.
+// The circuit breaker of one relay (docs/RELIABILITY.md: the policy). Pure; times are of a monotonic clock,
+// in milliseconds. It counts sessions, not messages: a relay that answers a message with a refusal works.
 //
 //                 a failure, and one of the two limits is reached
 //      closed ──────────────────────────────────────────────────────► open

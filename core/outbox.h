@@ -152,7 +152,8 @@ struct MessageStep {
   bool erase_content = false;                     // the message has ended: its body goes in this transaction
 };
 
-// The delivery policy (FAULTS: policy); the decisions are in outbox_policy.cpp, nowhere else.
+// The delivery policy (docs/RELIABILITY.md: the policy); the decisions are in outbox_policy.cpp, nowhere
+// else.
 struct DeliveryPolicy {
   std::vector<Millis> retry{Millis{1000},  Millis{3000},  Millis{8000},
                             Millis{15000}, Millis{30000}, Millis{60000}};

@@ -1,5 +1,5 @@
 // The delivery policy: what a fact about one attempt means for the message. Pure; the only place that decides
-// it (FAULTS: policy). core/outbox.cpp asks it, nobody else.
+// it (docs/RELIABILITY.md: the policy). core/outbox.cpp asks it, nobody else.
 #pragma once
 
 #include <optional>

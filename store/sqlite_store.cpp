@@ -79,17 +79,35 @@ Result<core::Answer> done(Result<> result) {
   return core::Done{};
 }
 
+// What makes new rows, which a later result needs room for. A repeat of what has been done needs none.
+template <class Run>
+Result<core::Answer> new_work(Transaction& tx, Run run) {
+  const Intake& intake = tx.writer().intake;
+  if (intake.closed) return tl::unexpected(*intake.closed);
+  if (intake.low.empty()) return run();
+  core::Refusal refusal;
+  refusal.kind = core::RefusalKind::overloaded;
+  refusal.detail = intake.low;
+  return refusal;
+}
+
+bool is_new_work(const core::Command& command) {
+  return std::holds_alternative<core::CreateChallenge>(command) ||
+         std::holds_alternative<core::CreateMessage>(command) ||
+         std::holds_alternative<core::SendChallenge>(command);
+}
+
 struct Runner {
   Transaction& tx;
 
   Result<core::Answer> operator()(const core::CreateChallenge& c) const {
-    return run_once(tx, c, [&] { return create(tx, c); });
+    return run_once(tx, c, [&] { return new_work(tx, [&] { return create(tx, c); }); });
   }
   Result<core::Answer> operator()(const core::CreateMessage& c) const {
-    return run_once(tx, c, [&] { return create(tx, c); });
+    return run_once(tx, c, [&] { return new_work(tx, [&] { return create(tx, c); }); });
   }
   Result<core::Answer> operator()(const core::SendChallenge& c) const {
-    return run_once(tx, c, [&] { return send(tx, c); });
+    return run_once(tx, c, [&] { return new_work(tx, [&] { return send(tx, c); }); });
   }
   Result<core::Answer> operator()(const core::CheckCode& c) const {
     return run_once(tx, c, [&] { return check(tx, c); });
@@ -112,27 +130,6 @@ struct Runner {
   }
   Result<core::Answer> operator()(const core::ShiftClock& c) const { return done(shift_clock(tx, c)); }
 };
-
-// What makes new rows that a later result needs room for.
-bool is_new_work(const core::Command& command) {
-  return std::holds_alternative<core::CreateChallenge>(command) ||
-         std::holds_alternative<core::CreateMessage>(command) ||
-         std::holds_alternative<core::SendChallenge>(command);
-}
-
-core::Outcome run_one(Transaction& tx, const core::Command& command) {
-  const Intake& intake = tx.writer().intake;
-  if (is_new_work(command)) {
-    if (intake.closed) return tl::unexpected(*intake.closed);
-    if (!intake.low.empty()) {
-      core::Refusal refusal;
-      refusal.kind = core::RefusalKind::overloaded;
-      refusal.detail = intake.low;
-      return refusal;
-    }
-  }
-  return std::visit(Runner{tx}, command);
-}
 
 std::string database_in(const std::string& state_dir) {
   return state_dir + "/mailotpd.db";
@@ -334,7 +331,7 @@ Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const 
                                           core::WallTime now, Phase& phase, Committed& out) {
   return transact(budget, now, phase, out, [&](Transaction& tx) -> Result<> {
     for (const core::Command& command : batch) {
-      auto outcome = run_one(tx, command);
+      auto outcome = std::visit(Runner{tx}, command);
       // New work that a closed store does not take leaves nothing behind.
       if (!outcome && !(writer.intake.closed && is_new_work(command))) return tl::unexpected(outcome.error());
       out.outcomes.emplace_back(std::move(outcome));
@@ -351,7 +348,7 @@ void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::C
   for (const core::Command& command : batch) {
     core::Outcome outcome;
     const auto ran = transact_around(budget, now, phase, out, [&](Transaction& tx) -> Result<> {
-      outcome = run_one(tx, command);
+      outcome = std::visit(Runner{tx}, command);
       if (!outcome) return tl::unexpected(outcome.error());
       return {};
     });

@@ -1,6 +1,7 @@
-// Lines to a descriptor that nobody may be reading (FAULTS 62: a full pipe, a journal that hangs): the caller
-// never waits for it. A line that does not fit now waits in a bounded queue, which a thread of its own
-// empties; beyond the bound lines are dropped, and how many is told in their place when there is room again.
+// Lines to a descriptor that nobody may be reading (row 62 of docs/RELIABILITY.md: a full pipe, a journal
+// that hangs): the caller never waits for it. A line that does not fit now waits in a bounded queue, which a
+// thread of its own empties; beyond the bound lines are dropped, and how many is told in their place when
+// there is room again.
 //
 // The descriptor stays as it is, blocking: others share it. So each write is one that poll(2) says there is
 // room for, and no longer than a pipe takes whole (PIPE_BUF).

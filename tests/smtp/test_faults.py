@@ -1,4 +1,4 @@
-"""FAULTS sections A to D, the rows that no other test of the agent names: one relay, scripted."""
+"""The rows 1 to 44, 64 and 65 of docs/RELIABILITY.md that no other test of the agent names: one relay, scripted."""
 import os
 import re
 import resource

@@ -1,4 +1,5 @@
-// Rows and pages that cannot be read (FAULTS row 51): whoever needs one fails, the others go on.
+// Rows and pages that cannot be read (row 51 of docs/RELIABILITY.md): whoever needs one fails, the others go
+// on.
 #include <filesystem>
 #include <fstream>
 

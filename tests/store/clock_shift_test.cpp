@@ -1,4 +1,5 @@
-// The wall clock was set (FAULTS row 53): what is still to come moves with it, what has been stays.
+// The wall clock was set (row 53 of docs/RELIABILITY.md): what is still to come moves with it, what has been
+// stays.
 #include <catch2/catch.hpp>
 
 #include "tests/store/database.h"

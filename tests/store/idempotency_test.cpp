@@ -141,6 +141,17 @@ TEST_CASE("another app's key is another key") {
   CHECK(Database(f.database_path()).value("SELECT count(*) FROM challenge") == "2");
 }
 
+TEST_CASE("a repeat is answered where new work is refused for want of room") {
+  StoreFixture f;
+  (void)f.challenge_answer(create(f, "key"));
+  f.close();
+  f.min_free_disk = INT64_MAX;
+  f.open();
+  REQUIRE_FALSE(f.store->look().low.empty());
+  CHECK(kept(f.run(create(f, "key"))).status == 201);
+  CHECK(f.refusal(create(f, "another")).kind == RefusalKind::overloaded);
+}
+
 TEST_CASE("a kept answer counts for a day") {
   StoreFixture f;
   const core::Id first = f.challenge_answer(create(f, "k1")).challenge.id;

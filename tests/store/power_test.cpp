@@ -1,6 +1,6 @@
-// Power loss (FAULTS row 46): at each sync of a run, one after the other, the power goes, and of what was not
-// yet synced nothing, everything or any part has reached the disk. What was answered is there, and nothing is
-// half there.
+// Power loss (row 46 of docs/RELIABILITY.md): at each sync of a run, one after the other, the power goes, and
+// of what was not yet synced nothing, everything or any part has reached the disk. What was answered is
+// there, and nothing is half there.
 #include <filesystem>
 
 #include <catch2/catch.hpp>

@@ -64,7 +64,7 @@ class Seen:
     stats: dict
     arrivals: list
     # By Message-ID: whole bodies that a relay has read, accepted or not, and those in which it closed: what was in the
-    # kernel's hands by then, the dot too, it has not read (FAULTS 32).
+    # kernel's hands by then, the dot too, it has not read (row 32).
     dots: collections.Counter
     daemon_deaths: int = 0
     agent_deaths: int = 0

@@ -1,4 +1,4 @@
-"""FAULTS 45, 36: death at each named point, at its first hit, its second, … until a run hits none; then the oracle.
+"""Rows 45 and 36 of docs/RELIABILITY.md: death at each named point, at its first hit, its second, … until a run hits none; then the oracle.
 
 The load is 12 messages over two connections, so that each loop ends. Of a point that is hit more than 8 times a run
 the later hits are taken by growing steps: 8, 10, 12, 15, …

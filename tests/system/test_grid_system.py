@@ -25,7 +25,7 @@ DELIVERY = {"connect_timeout": "2s", "greeting_timeout": "1s", "ehlo_timeout": "
             "write_timeout": "1s", "before_dot_timeout": "20s", "dot_timeout": "2s", "uncertain_pause": "100ms",
             "retry": ["50ms", "100ms", "200ms"], "greylist": ["200ms"], "jitter": 0}
 AT_ONCE = 8
-# FAULTS section 3: under 100 ms; here eight daemons share the machine.
+# Under 100 ms; here eight daemons share the machine.
 SLOWEST = 1.0 if os.path.basename(os.path.dirname(BIN)) not in ("asan", "tsan") else 10.0
 
 

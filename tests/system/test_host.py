@@ -1,4 +1,4 @@
-"""FAULTS E, what the host does to the daemon: 54 and 56 (signals), 55 (memory), 57 (two instances), 58 (poison), 60 (a
+"""What the host does to the daemon: 54 and 56 (signals), 55 (memory), 57 (two instances), 58 (poison), 60 (a
 long outage), 62 (a log that nobody reads)."""
 import contextlib
 import fcntl
@@ -159,7 +159,7 @@ class Outage(SystemTest):
         return senders
 
     def test_55_memory_is_bounded_by_the_claims_not_by_the_queue(self):
-        """FAULTS 55: with 50,000 queued the daemon holds what it held with 5,000, and SQLite's cache (32 MiB)."""
+        """Row 55: with 50,000 queued the daemon holds what it held with 5,000, and SQLite's cache (32 MiB)."""
         daemon, _ = self.down()
         few, many = (500, 2_000) if SANITIZED else (5_000, 50_000)
         senders = self.fill(daemon, few)

@@ -1,4 +1,4 @@
-"""FAULTS 45: 200 SIGKILLs of the daemon, its agent or both at random moments under load; kill -9 in the middle of
+"""Row 45 of docs/RELIABILITY.md: 200 SIGKILLs of the daemon, its agent or both at random moments under load; kill -9 in the middle of
 2000 sends. The oracle judges.
 
 Environment, besides the harness's: MAILOTP_KILLS, how many SIGKILLs (200), and MAILOTP_SEED (a new one each time).

@@ -1,4 +1,4 @@
-"""The store's disk, files and clock fail under a running daemon (FAULTS rows 47-53, 57): nothing is lost, nothing is
+"""The store's disk, files and clock fail under a running daemon (rows 47 to 53 and 57 of docs/RELIABILITY.md): nothing is lost, nothing is
 sent twice, nothing is promised that cannot be kept. The disk and the clock are those of faulty_host.c."""
 import calendar
 import contextlib
