@@ -82,9 +82,9 @@ def of_the_message():
         # A reply, of a class that fits no command: a muddle of that session, so relay B.
         wrong = "250 ok" if stage == "data" else "354 go"
         yield Cell(f"{stage} x {wrong[:3]}", at(stage, reply(wrong)))
-    # "Try again later": the schedule, and A again.
+    # "Try again later": the schedule, and A again; after the second one B.
     for stage in ("mail", "rcpt", "dot"):
-        yield Cell(f"{stage} x 451, twice", at(stage, reply("451 4.3.0 local trouble"), nth=range(1, 3)), by="A",
+        yield Cell(f"{stage} x 451, twice", at(stage, reply("451 4.3.0 local trouble"), nth=range(1, 3)), by="B",
                    attempts=3)
     yield Cell("rcpt x 452, once", at("rcpt", reply("452 4.5.3 too many"), nth=1), by="A", attempts=2)
     yield Cell("data x 554, once", at("data", reply("554 5.5.1 no valid recipients"), nth=1), by="A", attempts=2)
