@@ -72,7 +72,9 @@ void Breaker::probing() {
 void Breaker::probe_lost(Millis now) {
   probing_ = false;
   last_failure_ = now;
-  if (state_ == BreakerState::half_open) state_ = BreakerState::open;
+  if (state_ != BreakerState::half_open) return;
+  state_ = BreakerState::open;
+  open_until_ = std::max(open_until_, now + policy_.probe);
 }
 
 RelayUse Breaker::use() const {

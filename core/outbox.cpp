@@ -65,9 +65,9 @@ MessageStep end_as_asked(MessageRow row, WallTime now) {
 MessageStep defer(MessageRow row, Millis pause, WaitsFor waits_for, WallTime now) {
   if (row.ends_as) return end_as_asked(std::move(row), now);
   const WallTime next = now + pause;
-  if (next > row.not_after - k_last_attempt_margin) {
+  if (next > row.not_after - k_last_plan_margin) {
     // The schedule overshoots. One more try at the last useful moment is worth more than giving up early.
-    const WallTime last = row.not_after - k_last_attempt_margin;
+    const WallTime last = row.not_after - k_last_plan_margin;
     if (now >= last) return expire(std::move(row), now);
     row.due_at = last;
   } else {
@@ -97,10 +97,18 @@ MessageStep hold(MessageRow row) {
 
 // A repeat is planned no later than any other attempt; where that moment has passed, none is.
 MessageStep uncertain_until(MessageRow row, WallTime repeat_at, WallTime now) {
-  const WallTime last = row.not_after - k_last_attempt_margin;
+  const WallTime last = row.not_after - k_last_plan_margin;
   row.state = MessageState::uncertain;
   row.tried.clear();
   row.due_at = now < last ? std::min(repeat_at, last) : row.not_after;
+  return shown(std::move(row));
+}
+
+// A second uncertainty: only the operator can ask for another attempt, until not_after.
+MessageStep stay_uncertain(MessageRow row) {
+  row.state = MessageState::uncertain;
+  row.due_at = row.not_after;
+  row.tried.clear();
   return shown(std::move(row));
 }
 
@@ -115,12 +123,7 @@ MessageStep become_uncertain(MessageRow row, const DeliveryPolicy& policy, WallT
   ++row.attempts;
   if (row.ends_as || now >= row.not_after) return rest_uncertain(std::move(row));
   if (row.orphaned >= k_poison_deaths || holds_uncertain(row, policy)) return hold(std::move(row));
-  if (row.uncertain > 1) {
-    row.state = MessageState::uncertain;
-    row.due_at = row.not_after;
-    row.tried.clear();
-    return shown(std::move(row));
-  }
+  if (row.uncertain > 1) return stay_uncertain(std::move(row));
   return uncertain_until(std::move(row), now + policy.uncertain_pause, now);
 }
 
@@ -196,7 +199,7 @@ struct Machine {
       case ReplyMeaning::greylist: {
         ++next.attempts;
         const Millis pause = greylist_pause(policy, next.attempts, fact.reply);
-        if (now + pause > row.not_after - k_last_attempt_margin)
+        if (now + pause > row.not_after - k_last_plan_margin)
           next.verdict = greylisted_verdict(fact.reply, now);
         return defer(next, pause, WaitsFor::greylist, now);
       }
@@ -260,6 +263,8 @@ struct Machine {
     next.reply = Reply{0, "", "the daemon ended while it was being sent"};
     if (next.ends_as || now >= next.not_after) return rest_uncertain(next);
     if (next.orphaned >= k_poison_deaths || holds_uncertain(next, policy)) return hold(next);
+    // More often uncertain than in hand at a death: a copy may have left before that as well.
+    if (next.uncertain > next.orphaned) return stay_uncertain(next);
     return uncertain_until(next, now, now);
   }
 
@@ -369,7 +374,9 @@ struct Machine {
       return try_again_now(std::move(next), now);
     }
     if (!next.refused_by.empty()) return ended(std::move(next), MessageState::failed);
-    return defer(std::move(next), session_pause(), WaitsFor::relay, now);
+    // 421 asks to come later: that the relay can be reached is no news.
+    const bool asked_to_wait = next.reply && next.reply->code == 421;
+    return defer(std::move(next), session_pause(), asked_to_wait ? WaitsFor::its_time : WaitsFor::relay, now);
   }
   // After a refusal of the message only charged tries lengthen the pause. After a fault of the session every
   // claim does: in an outage the whole queue would otherwise be claimed each second, and so would a message

@@ -8,7 +8,9 @@
 
 namespace mailotp::core {
 
-inline constexpr Millis k_last_attempt_margin{5000};  // no retry is planned later than not_after less this
+inline constexpr Millis k_last_attempt_margin{5000};  // no repeat is started later than not_after less this …
+inline constexpr Millis k_last_plan_margin{
+    6000};  // … so none is planned later than this: it is started by then
 // In hand at so many deaths of the daemon or the agent in a row: held.
 inline constexpr std::uint32_t k_poison_deaths = 3;
 

@@ -1,5 +1,6 @@
 #include "daemon/app/app.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -137,6 +138,7 @@ struct App::Parts {
   void connect();
   core::Result<> open_sockets();
   core::Hello hello();
+  void obey(const core::SuspendRelay& order);
   void announce();
   void drain();
   void drained_one();
@@ -227,13 +229,20 @@ core::Hello App::Parts::hello() {
   return hello;
 }
 
+// Who resumes a relay has put right what was wrong: the agent is to forget that AUTH was refused, too.
+void App::Parts::obey(const core::SuspendRelay& order) {
+  const auto relay = std::ranges::find(config.relays, order.relay, &core::RelayConfig::name);
+  if (!order.suspended && relay != config.relays.end() && authenticates(*relay)) {
+    if (auto password = read_relay_password(*relay)) agent->set_password({order.relay, std::move(*password)});
+  }
+  board->suspend(order.relay, order.suspended);
+}
+
 void App::Parts::connect() {
   waits.emplace(&loop.loop, *reader);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
-  services.emplace(
-      Services{config, *composer, *store, *reader, *waits, *health, *relay_tests,
-               [this](const core::SuspendRelay& order) { board->suspend(order.relay, order.suspended); }, ids,
-               random, log});
+  services.emplace(Services{config, *composer, *store, *reader, *waits, *health, *relay_tests,
+                            [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);
   add_shared_api(admin_router, *services, Audience::operators);

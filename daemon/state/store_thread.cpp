@@ -109,6 +109,7 @@ void StoreThread::grant(std::string relay, int places) {
 }
 
 void StoreThread::revoke() {
+  ++revoked_;
   Item item;
   item.revoke = true;
   commands_.push(std::move(item));
@@ -245,6 +246,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   claim_again_ = false;
   if (nothing) return;
   delivery.committed = store_->commit(batch, budget_, now);
+  delivery.revoked = revokes_seen_;
   MAILOTP_CRASH_POINT_IF(has_relayed(batch), "relayed_committed");
   CHECK(delivery.committed.outcomes.size() == delivery.completions.size());
   if (purge) note_purged(delivery.committed.outcomes.back());
@@ -264,6 +266,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
 
 void StoreThread::take_places(Item& item) {
   if (item.revoke) {
+    ++revokes_seen_;
     for (core::RelayOffer& relay : budget_.relays)
       relay.jobs = 0;
   }
@@ -313,6 +316,16 @@ void StoreThread::note_bad_row(const core::Error& error) {
   log_.write(core::LogLevel::error, fmt::format("event=row_unreadable what=\"{}\"", error.what));
 }
 
+void StoreThread::give_out(Delivery& delivery) {
+  std::vector<core::Job>& jobs = delivery.committed.jobs;
+  if (jobs.empty()) return;
+  if (delivery.revoked == revoked_) return observer_.on_jobs(std::move(jobs));
+  for (const core::Job& job : jobs) {
+    core::JobNotSent back{job.key, core::Stage::local, "the sending process was gone", std::nullopt};
+    settle(core::SettleFact{wall_now(), std::move(back)});
+  }
+}
+
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
     MAILOTP_CRASH_POINT_IF(!delivery.completions.empty(), "committed");
@@ -336,7 +349,7 @@ void StoreThread::deliver() {
       observer_.on_store_health(health_);
     }
     // Jobs leave before the answers are written: the mail is on its way while the app still reads.
-    if (!delivery.committed.jobs.empty()) observer_.on_jobs(std::move(delivery.committed.jobs));
+    give_out(delivery);
     for (std::size_t i = 0; i < delivery.completions.size(); ++i) {
       if (!delivery.completions[i]) continue;
       MAILOTP_CRASH_POINT("replying");

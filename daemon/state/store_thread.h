@@ -53,7 +53,8 @@ class StoreThread {
   void offer(std::vector<core::RelayOffer> relays);
   // The relay has so many (more) places. Its name is in the offer.
   void grant(std::string relay, int places);
-  // Takes back all places: the agent is gone.
+  // Takes back all places: the agent is gone. Jobs that a commit under way claims for it are not given to
+  // the next one, whose places they would not be counted in: they come back as not sent.
   void revoke();
 
   // Commits what was submitted, closes the store, then calls `stopped` on the loop.
@@ -71,6 +72,7 @@ class StoreThread {
   struct Delivery {
     std::vector<Completion> completions;
     core::Committed committed;  // or the error that a checkpoint or a look has found, alone
+    std::uint64_t revoked = 0;  // how often, as this commit knew it
     bool stopped = false;
   };
 
@@ -86,6 +88,7 @@ class StoreThread {
   void follow_clock();
   bool shift_clock(core::Millis by);
   void tell(const core::Error& error);
+  void give_out(Delivery& delivery);
   void note_bad_row(const core::Error& error);
   void deliver();
   [[nodiscard]] std::chrono::steady_clock::time_point next_wake(bool idle) const;
@@ -96,7 +99,8 @@ class StoreThread {
   Mailbox<Delivery> deliveries_;
   Wakeup wakeup_;
   std::function<void()> stopped_;
-  core::Result<> health_;  // loop thread
+  core::Result<> health_;      // loop thread
+  std::uint64_t revoked_ = 0;  // loop thread: calls of revoke()
   std::chrono::steady_clock::time_point next_bad_row_;
 
   // Store thread only.
@@ -107,6 +111,7 @@ class StoreThread {
   bool more_queued_ = false;
   bool claim_again_ = false;
   std::uint64_t turn_ = 0;
+  std::uint64_t revokes_seen_ = 0;
   bool rested_ = true;
   std::chrono::steady_clock::time_point next_purge_;
   bool purge_left_ = false;  // the last step was a full one: an idle moment may go on

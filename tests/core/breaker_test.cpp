@@ -112,6 +112,17 @@ TEST_CASE("a doubtful one is probed every second") {
   CHECK(b.breaker.probe_at(false) == b.now + Seconds{6});
 }
 
+TEST_CASE("fixed: a probe of an open one that told nothing was sent again without a pause") {
+  Bench b;
+  b.fail(3);
+  b.now = *b.breaker.probe_at(true) + Seconds{5};
+  b.breaker.probing();
+  b.breaker.probe_lost(b.now);
+  CHECK(b.breaker.state() == BreakerState::open);
+  CHECK(b.breaker.probe_at(true) == b.now + Seconds{1});
+  CHECK(b.breaker.probe_at(false) == b.now + Seconds{1});
+}
+
 TEST_CASE("a refused AUTH opens it for a minute at once, and nobody asks sooner") {
   Bench b;
   b.fail(1, RelayTrouble::auth_refused);

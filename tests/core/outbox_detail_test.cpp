@@ -113,7 +113,8 @@ TEST_CASE("faults of the session charge nothing") {
     CHECK(got.row.attempts == row.attempts);
     CHECK(got.row.uncertain == 0);
     CHECK(got.row.due_at == k_now + Seconds{15});  // of the fourth claim
-    CHECK(got.row.waits_for == WaitsFor::relay);
+    const bool asked_to_wait = got.row.reply && got.row.reply->code == 421;
+    CHECK(got.row.waits_for == (asked_to_wait ? WaitsFor::its_time : WaitsFor::relay));
     CHECK_FALSE(got.row.verdict);
     // With another relay it goes there at once, and not back here in this round.
     const MessageStep next = run(row, faults[i], k_now, test::no_jitter(), OtherRelay::usable);
@@ -227,6 +228,38 @@ TEST_CASE("a repeat is not started in the last seconds, a first attempt is") {
   CHECK(run(row, Claim{"one"}, row.not_after - Millis{1}).row.state == State::sending);
 }
 
+TEST_CASE("fixed: the last planned try was never made") {
+  for (const MessageEvent& event : std::vector<MessageEvent>{
+           JobRefused{in_force(), Stage::rcpt, reply(450, "4.2.0", "greylisted for 1 hour")},
+           JobRefused{in_force(), Stage::rcpt, reply(451)},
+           JobNotSent{in_force(), Stage::connect, "refused", {}}}) {
+    CAPTURE(event.index());
+    MessageRow row = row_in(State::sending);
+    row.attempts = 30;
+    const WallTime now = row.not_after - Seconds{20};
+    const MessageStep planned = run(row, event, now);
+    REQUIRE(planned.row.state == State::deferred);
+    const MessageStep due = run(planned.row, Due{}, planned.row.due_at);
+    CHECK(run(due.row, Claim{"one"}, planned.row.due_at + Millis{900}).row.state == State::sending);
+  }
+}
+
+TEST_CASE("fixed: a death of the daemon after an uncertainty brought a third copy") {
+  const MessageStep first = run(row_in(State::sending), JobUncertain{in_force(), "cut"});
+  const WallTime due = first.row.due_at;
+  const MessageStep orphan = run(claimed(run(first.row, Due{}, due).row, due), Orphaned{}, due);
+  CHECK(orphan.row.state == State::uncertain);
+  CHECK(orphan.row.due_at == orphan.row.not_after);
+  CHECK_FALSE(orphan.erase_content);
+}
+
+TEST_CASE("a relay that asks to come later is not asked again the moment it can be reached") {
+  const MessageStep got =
+      run(row_in(State::sending), JobNotSent{in_force(), Stage::connect, "closing", reply(421)});
+  CHECK(got.row.state == State::deferred);
+  CHECK_FALSE(run(got.row, RelayBack{}, k_now + Millis{1}).changed);
+}
+
 TEST_CASE("lost in the middle of a message: at once again, then by the schedule") {
   MessageRow row = row_in(State::sending);
   row.attempts = 0;
@@ -301,7 +334,7 @@ TEST_CASE("no retry later than five seconds before the deadline, and then the en
   const auto four_yz = JobRefused{in_force(), Stage::rcpt, reply(450)};
   MessageRow row = row_in(State::sending);
   row.attempts = 10;  // a minute's pause
-  const WallTime last = row.not_after - k_last_attempt_margin;
+  const WallTime last = row.not_after - k_last_plan_margin;
   CHECK(run(row, four_yz, last - Seconds{61}).row.due_at == last - k_second);
   CHECK(run(row, four_yz, last - Seconds{60}).row.due_at == last);
   CHECK(run(row, four_yz, last - Seconds{59}).row.due_at == last);
@@ -353,7 +386,7 @@ TEST_CASE("greylisted: the hint, else its own schedule") {
 TEST_CASE("greylisted with no useful time left: delayed verdict at once, and one more try all the same") {
   MessageRow row = row_in(State::sending);
   row.attempts = 0;
-  const WallTime last = row.not_after - k_last_attempt_margin;
+  const WallTime last = row.not_after - k_last_plan_margin;
   const auto grey = JobRefused{in_force(), Stage::rcpt, reply(450, "4.2.0", "later")};
   CHECK_FALSE(run(row, grey, last - Seconds{60}).row.verdict);
   const MessageStep got = run(row, grey, last - Seconds{59});
@@ -390,9 +423,9 @@ TEST_CASE("uncertain once: repeated after two seconds; twice: only by the operat
   CHECK(is_over(rest.row));
 }
 
-TEST_CASE("no repeat of an uncertain message in its last five seconds") {
+TEST_CASE("no repeat of an uncertain message in its last seconds") {
   const MessageRow row = row_in(State::sending);
-  const WallTime last = row.not_after - k_last_attempt_margin;
+  const WallTime last = row.not_after - k_last_plan_margin;
   const auto cut = JobUncertain{in_force(), "cut"};
   CHECK(run(row, cut, last - Seconds{2}).row.due_at == last);
   CHECK(run(row, cut, last - Millis{1}).row.due_at == last);

@@ -152,7 +152,7 @@ void check_plan(const MessageRow& before, const MessageStep& got, WallTime now) 
   if (!got.changed) return;
   if (after.state == State::queued || after.state == State::held) RC_ASSERT(after.due_at == after.not_after);
   if (after.state == State::queued) RC_ASSERT(now < after.not_after);
-  if (after.state == State::deferred) RC_ASSERT(after.due_at <= after.not_after - k_last_attempt_margin);
+  if (after.state == State::deferred) RC_ASSERT(after.due_at <= after.not_after - k_last_plan_margin);
   if (after.state == State::deferred) RC_ASSERT(after.due_at > now);
   // A round of relays ends with every pause, and what comes back from outside ends nothing else.
   if (after.state == State::deferred || after.state == State::uncertain) RC_ASSERT(after.tried.empty());
@@ -161,7 +161,7 @@ void check_plan(const MessageRow& before, const MessageStep& got, WallTime now) 
     RC_ASSERT(after.due_at <= after.not_after);
     RC_ASSERT(after.due_at >= now);
     const bool repeats = after.due_at < after.not_after;
-    if (repeats) RC_ASSERT(after.due_at <= after.not_after - k_last_attempt_margin);
+    if (repeats) RC_ASSERT(after.due_at <= after.not_after - k_last_plan_margin);
     // A repeat by itself after the first uncertainty or after a restart, never otherwise.
     if (repeats) RC_ASSERT(after.uncertain == 1U || after.orphaned > before.orphaned);
     RC_ASSERT(after.orphaned < k_poison_deaths);

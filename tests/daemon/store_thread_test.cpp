@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -31,8 +32,8 @@ core::Id id_of(std::uint8_t number) {
 // Counts what it is asked to do; fails while `failures` is over 0. Claims one job for each create.
 struct ModelStore final : core::Store {
   explicit ModelStore(std::atomic<int>& failures_left, std::atomic<int>& settled_count,
-                      std::atomic<int>& largest_batch)
-      : failures(failures_left), settled(settled_count), largest(largest_batch) {}
+                      std::atomic<int>& largest_batch, std::atomic<int>& claimed_jobs)
+      : failures(failures_left), settled(settled_count), largest(largest_batch), claimed(claimed_jobs) {}
 
   core::Result<core::Recovered> recover(core::WallTime) override { return core::Recovered{}; }
   core::Result<> rest() override { return {}; }
@@ -56,6 +57,7 @@ struct ModelStore final : core::Store {
     const int places = budget.relays.empty() ? 0 : budget.relays.front().jobs;
     while (!fails && queued > 0 && static_cast<int>(committed.jobs.size()) < places) {
       --queued;
+      ++claimed;
       committed.jobs.emplace_back().relay = "r";
     }
     committed.more_queued = queued > 0;
@@ -65,6 +67,7 @@ struct ModelStore final : core::Store {
   std::atomic<int>& failures;
   std::atomic<int>& settled;
   std::atomic<int>& largest;
+  std::atomic<int>& claimed;
   int queued = 0;
 };
 
@@ -95,16 +98,16 @@ struct Loop {
 struct Fixture : daemon::StoreThread::Observer {
   Loop loop;
   NoLog log;
-  std::atomic<int> failures{0}, settled{0}, largest{0};
+  std::atomic<int> failures{0}, settled{0}, largest{0}, claimed{0};
   int jobs = 0;
   int health_changes = 0;
   bool healthy = true;
   std::vector<core::Errc> seen;
-  daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest), *this,
-                             log};
+  daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest, claimed),
+                             *this, log};
 
   void on_changes(const std::vector<core::Change>&) override {}
-  void on_jobs(std::vector<core::Job> claimed) override { jobs += static_cast<int>(claimed.size()); }
+  void on_jobs(std::vector<core::Job> out) override { jobs += static_cast<int>(out.size()); }
   void on_store_health(const core::Result<>& health) override {
     ++health_changes;
     healthy = health.has_value();
@@ -169,6 +172,27 @@ TEST_CASE("jobs are claimed only as far as credits go, and go on when credits co
   f.loop.until([&] { return f.settled == 2; });
   f.thread.grant("r", 100);
   f.loop.until([&] { return f.jobs == 10; });
+  f.stop();
+}
+
+TEST_CASE("fixed: jobs that were claimed for an agent that is gone went to the next one, beyond its places") {
+  Fixture f;
+  f.thread.start({});
+  int answered = 0;
+  for (int i = 0; i < 4; ++i)
+    REQUIRE(f.thread.submit(core::CreateChallenge{}, [&](const core::Outcome&) { ++answered; }));
+  f.loop.until([&] { return answered == 4; });
+  core::RelayOffer relay;
+  relay.name = "r";
+  relay.use = core::RelayUse::clean;
+  f.thread.offer({relay});
+  f.thread.grant("r", 4);
+  while (f.claimed < 4)  // the loop stands still, so they are on their way
+    std::this_thread::yield();
+  f.thread.revoke();
+  f.thread.grant("r", 4);
+  f.loop.until([&] { return f.settled == 4; });  // each came back as not sent
+  CHECK(f.jobs == 0);
   f.stop();
 }
 

@@ -179,6 +179,27 @@ class Relays(SystemTest):
         self.until(daemon, self.create(daemon, "new@example.org"), "relayed")
         self.assertEqual(len(first.mails), 1)
 
+    def test_resume_counts_at_once_after_a_refused_password(self):
+        """The account was put right at the relay, not in our file: the agent must forget the refusal as well."""
+        only = self.relay(users={"u": "another"})
+        daemon = self.daemon()
+        password = os.path.join(daemon.folder, "password")
+        with open(password, "w", encoding="ascii") as file:
+            file.write("right\n")
+        os.chmod(password, 0o600)
+        daemon.write_config(daemon={"mode": "production"}, relay=[
+            at("only", only.port, auth="auto", username="u", password_file=password)])
+        daemon.launch()
+        daemon.wait_listening()
+        challenge = self.create(daemon, "u@example.org")
+        wait_for(lambda: self.relays(daemon)["only"]["breaker"] == "open", "AUTH is refused")
+        only.users = {"u": "right"}
+        self.expect(daemon.admin("POST", "/v1/relays/only/resume", {}), 200)
+        begun = time.monotonic()
+        self.until(daemon, challenge, "relayed")
+        if not SANITIZED:
+            self.assertLess(time.monotonic() - begun, 5, "it did not wait for the minute to end")
+
     # -- replies about a message
 
     def test_a_relays_own_refusal_gives_one_other_relay(self):
