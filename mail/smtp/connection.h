@@ -75,6 +75,7 @@ class Connection final : private OpenerListener, private StreamListener, private
   enum class State : std::uint8_t { opening, idle, busy, quitting, over };
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] ProtocolThread& thread() { return thread_; }
+  [[nodiscard]] bool is_new() const { return messages_ == 0; }
   [[nodiscard]] const core::AttemptKey* key() const { return task_ ? &task_->job.key : nullptr; }
 
   // Reads what the relay may have said while nothing was asked; true: still idle.

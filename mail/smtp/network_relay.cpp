@@ -19,6 +19,10 @@ using core::Stage;
 
 constexpr const char* k_stopping = "the agent stops";
 
+// After a connection that could not be opened, while there are others.
+constexpr core::Millis k_first_pause{250};
+constexpr core::Millis k_most_pause{4'000};
+
 unsigned notify_of(const std::vector<std::string>& conditions) {
   unsigned sum = 0;
   for (const std::string& condition : conditions) {
@@ -58,10 +62,13 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
   void pump();
   [[nodiscard]] Connection* idle_connection();
   void open_more();
+  [[nodiscard]] bool pausing() const;
+  void pause_opening();
   void give_up_a_late_one();
   [[nodiscard]] ProtocolThread& free_thread();
   [[nodiscard]] std::size_t count(Connection::State state) const;
   [[nodiscard]] bool usable() const;
+  [[nodiscard]] bool opening() const { return count(Connection::State::opening) > 0; }
   void not_sent(const Task& task, const OpenFault& fault);
   void fail_waiting(const OpenFault& fault);
   void expire_waiting();
@@ -79,7 +86,7 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
   ConnectionSetting setting_;
   Resolver resolver_;
   ConnectionLimit limit_;
-  Timer waiting_timer_;
+  Timer waiting_timer_;  // the first of those that wait is late, or the pause is over
   Timer sweep_;
   Timer grace_;
   std::vector<std::unique_ptr<ProtocolThread>> threads_;
@@ -93,6 +100,8 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
   std::optional<core::RelayFact> last_fact_;
   OpenFault auth_fault_;
   std::uint64_t refused_until_ = 0;  // AUTH was refused: no connection before this
+  std::uint64_t next_open_at_ = 0;   // no further connection before this
+  core::Millis pause_{0};            // the last one
   std::function<void()> drained_;
   enum class Draining : std::uint8_t { no, yes } draining_ = Draining::no;
 };
@@ -172,8 +181,8 @@ void NetworkRelay::pump() {
     return a.dot_before < b.dot_before;
   });
   const std::uint64_t at = now();
-  waiting_timer_.start(
-      core::Millis{static_cast<core::Millis::rep>(first->dot_before > at ? first->dot_before - at : 0)});
+  const std::uint64_t next = pausing() ? std::min(first->dot_before, next_open_at_) : first->dot_before;
+  waiting_timer_.start(core::Millis{static_cast<core::Millis::rep>(next > at ? next - at : 0)});
 }
 
 // ---- Connections
@@ -198,14 +207,27 @@ Connection* NetworkRelay::idle_connection() {
   return nullptr;
 }
 
+// One may fail at once, inside open(): then those that wait are gone, or it is a pause.
 void NetworkRelay::open_more() {
-  while (draining_ == Draining::no && count(Connection::State::opening) < waiting_.size() &&
+  while (draining_ == Draining::no && !pausing() && count(Connection::State::opening) < waiting_.size() &&
          static_cast<int>(connections_.size() - count(Connection::State::quitting)) < limit_.now()) {
     give_up_a_late_one();
     ConnectionOwner& owner = *this;
     connections_.push_back(std::make_unique<Connection>(setting_, resolver_, free_thread(), owner));
     connections_.back()->open();
   }
+}
+
+// Without another connection there is nothing to wait for: the next job finds out, and the daemon paces
+// those.
+bool NetworkRelay::pausing() const {
+  return now() < next_open_at_ && (usable() || opening());
+}
+
+void NetworkRelay::pause_opening() {
+  if (now() < next_open_at_) return;  // several failed at once
+  pause_ = std::clamp(2 * pause_, k_first_pause, k_most_pause);
+  next_open_at_ = now() + static_cast<std::uint64_t>(pause_.count());
 }
 
 // One that only waits to see when a late reply comes must not make us exceed what the relay allows.
@@ -229,6 +251,10 @@ ProtocolThread& NetworkRelay::free_thread() {
 
 void NetworkRelay::on_ready(Connection& connection) {
   limit_.succeeded();
+  if (connection.is_new()) {
+    next_open_at_ = 0;
+    pause_ = core::Millis{0};
+  }
   report_up();
   pump();
   if (connection.state() == Connection::State::idle && count(Connection::State::idle) > 1)
@@ -257,8 +283,11 @@ void NetworkRelay::on_over(Connection& connection, const ConnectionEnd& end) {
 void NetworkRelay::take_fault(const ConnectionEnd& end) {
   using Kind = OpenFault::Kind;
   const OpenFault& fault = end.fault;
+  const bool open_failed = end.kind == ConnectionEnd::Kind::open_failed;
+  const bool one_more_failed = open_failed && fault.kind == Kind::ordinary && usable();
   if (end.kind != ConnectionEnd::Kind::finished &&
-      (fault.kind == Kind::closes || fault.kind == Kind::timed_out || fault.kind == Kind::late))
+      (fault.kind == Kind::closes || fault.kind == Kind::timed_out || fault.kind == Kind::late ||
+       one_more_failed))
     limit_.overloaded();
   if (fault.kind == Kind::auth_refused) {
     auth_fault_ = fault;
@@ -271,15 +300,16 @@ void NetworkRelay::take_fault(const ConnectionEnd& end) {
   const bool of_session =
       end.kind != ConnectionEnd::Kind::finished && fault.stage != Stage::local && fault.kind != Kind::late;
   // Of several at once the relay took one, perhaps: too many is no outage.
-  const bool one_too_many = fault.kind == Kind::closes && count(Connection::State::opening) > 0;
+  const bool one_too_many = fault.kind == Kind::closes && opening();
   if (of_session && !usable() && !one_too_many) {
     limit_.lost();
     report_down(fault.stage, fault);
   }
   // Those that wait have no other hope when a connection could not be opened; one that was lost says little
   // about the next.
-  if (end.kind == ConnectionEnd::Kind::open_failed && !usable() && count(Connection::State::opening) == 0)
-    fail_waiting(fault);
+  if (!open_failed) return;
+  if (usable() || opening()) return pause_opening();
+  fail_waiting(fault);
 }
 
 int NetworkRelay::working_connections() const {

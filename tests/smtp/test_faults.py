@@ -82,6 +82,37 @@ class Reaching(Case):
             self.send(driver, 4, fact="relayed")
             self.assertNotIn("down", ups_and_downs(driver))
 
+    def test_row_09_no_descriptors_left_for_one_more_connection(self):
+        # The first one is busy; or it is opened yet, and then the second one comes about beside it.
+        for stage in ("dot", "greeting"):
+            gate = threading.Event()
+            with self.subTest(first_at=stage), ScriptedRelay([Rule(stage, held(gate), nth=1)]) as relay, \
+                    Driver(settings(relay, max_connections=2)) as driver:
+                try:
+                    driver.send(1)
+                    wait_for(lambda: relay.visits.get(stage), "the first one is held up")
+                    most = self.take_descriptors(driver.child.pid)
+                    driver.send(2)
+                    driver.send(3)
+                    driver.order(op="cancel", id=3)
+                    self.assertEqual(driver.ended(3)["reason"], "canceled")
+                    resource.prlimit(driver.child.pid, resource.RLIMIT_NOFILE, most)
+                    if stage == "greeting":
+                        wait_for(lambda: relay.connections == 2, "the second one is opened")
+                        self.assertEqual(driver.ended(2)["fact"], "relayed")
+                finally:
+                    gate.set()
+                for number in (1, 2):
+                    self.assertEqual(driver.ended(number)["fact"], "relayed")
+                self.assertNotIn("down", ups_and_downs(driver))
+
+    def take_descriptors(self, pid):
+        """The process gets no further one; returns the limits before."""
+        most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(used) + 1)) - used), most[1]))
+        return most
+
     def test_row_60_after_an_outage_it_begins_with_few_connections(self):
         gate = threading.Event()
         (port,) = free_ports(1)
@@ -214,6 +245,24 @@ class SettingUp(Case):
             self.assertNotIn("down", ups_and_downs(driver))
             # Twice as many successes before each try: 1, 2, 4, … 64.
             self.assertLess(relay.connections, 12)
+
+    def test_row_18_a_limit_of_connections_that_says_nothing_is_not_tried_without_end(self):
+        # One is at work, every other one is cut off.
+        for action in (reset(), drop(), close("554 5.7.1 not you")):
+            gate = threading.Event()
+            rules = [Rule("greeting", action, nth=range(2, 1_000_000)), Rule("dot", held(gate))]
+            with ScriptedRelay(rules) as relay, Driver(settings(relay, max_connections=8)) as driver:
+                try:
+                    driver.send(1)
+                    wait_for(lambda: relay.visits.get("dot"), "one is at work")
+                    driver.send(2, time_left=1000)
+                    fact = driver.ended(2)
+                    self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "local"))
+                    self.assertIn(relay.connections, range(2, 6))
+                finally:
+                    gate.set()
+                self.assertEqual(driver.ended(1)["fact"], "relayed")
+                self.assertNotIn("down", ups_and_downs(driver))
 
     def test_row_18_the_only_connection_is_refused(self):
         with ScriptedRelay([Rule("greeting", close("421 4.7.0 too many connections"), nth=1)]) as relay, \
