@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/crash_point.h"
 #include "mail/channel/codec.h"
+#include "mail/smtp/boot_clock.h"
 #include "mail/smtp/sendable.h"
 
 namespace mailotp::mail {
@@ -196,8 +197,7 @@ void Connection::send_dot() {
   // A reply that comes before the dot is not the dot's; and a relay that has gone by now has no mail.
   stream_->read_now();
   if (state_ != State::busy) return;
-  const std::uint64_t now = uv_now(setting_.loop);
-  if (now >= task_->dot_before)
+  if (uv_now(setting_.loop) >= task_->dot_before || since_boot() >= task_->dot_before_since_boot)
     return lose({Stage::body, "no dot within its time", std::nullopt, OpenFault::Kind::late});
   MAILOTP_CRASH_POINT("dot_next");
   // First the fact, then the dot: from here a loss is an uncertainty.

@@ -22,7 +22,8 @@ namespace mailotp::mail {
 // A job in the agent, with its times on the loop's clock (uv_now, ms).
 struct Task {
   core::Job job;
-  std::uint64_t dot_before = 0;  // its dot is not sent after this
+  std::uint64_t dot_before = 0;           // its dot is not sent after this
+  core::Millis dot_before_since_boot{0};  // nor after this, by since_boot(): timers miss a suspend
   std::uint64_t not_after = 0;
   enum class Reconnected : std::uint8_t { no, yes } reconnected = Reconnected::no;
 };

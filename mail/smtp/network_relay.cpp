@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "mail/channel/codec.h"
+#include "mail/smtp/boot_clock.h"
 #include "mail/smtp/connection.h"
 #include "mail/smtp/connection_limit.h"
 #include "mail/smtp/relay_test.h"
@@ -110,13 +111,16 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
 
 void NetworkRelay::submit(core::Job job) {
   const std::uint64_t arrived = now();
-  const auto left = static_cast<std::uint64_t>(std::max<core::Millis::rep>(job.time_left.count(), 0));
+  const core::Millis left = std::max(job.time_left, core::Millis{0});
+  const core::Millis to_dot = std::min(left, deadlines_.before_dot);
   Task task;
-  task.not_after = arrived + left;
-  task.dot_before = arrived + std::min(left, static_cast<std::uint64_t>(deadlines_.before_dot.count()));
+  task.not_after = arrived + static_cast<std::uint64_t>(left.count());
+  task.dot_before = arrived + static_cast<std::uint64_t>(to_dot.count());
+  task.dot_before_since_boot = since_boot() + to_dot;
   task.job = std::move(job);
   if (draining_ == Draining::yes) return not_sent(task, {Stage::local, k_stopping, {}, {}});
   if (const auto why = why_unsendable(task.job)) return not_sent(task, {Stage::local, *why, {}, {}});
+  if (left == core::Millis{0}) return not_sent(task, {Stage::local, "its time has ended", {}, {}});
   if (arrived < refused_until_) return not_sent(task, auth_fault_);
   waiting_.push_back(std::move(task));
   pump();
@@ -218,8 +222,8 @@ void NetworkRelay::open_more() {
   }
 }
 
-// Without another connection there is nothing to wait for: the next job finds out, and the daemon paces
-// those.
+// Without another connection there is nothing to wait for: the next job finds out, and those the daemon
+// paces.
 bool NetworkRelay::pausing() const {
   return now() < next_open_at_ && (usable() || opening());
 }

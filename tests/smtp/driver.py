@@ -41,12 +41,13 @@ class Driver:
     """`relay`: settings as smtp-driver takes them; `port` is required. `agent`: in mailotp-smtp, over its
     channel; else in the driver itself."""
 
-    def __init__(self, relay, deadlines=None, dsn_notify=(), hostname="client.test", agent=False):
+    def __init__(self, relay, deadlines=None, dsn_notify=(), hostname="client.test", agent=False,
+                 environment=None):
         words = [os.path.join(BIN, "smtp-driver")]
         if agent:
             words += ["--agent", os.path.join(BIN, "mailotp-smtp")]
         self.child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      stderr=subprocess.PIPE)
+                                      stderr=subprocess.PIPE, env={**os.environ, **(environment or {})})
         self.facts = []
         self.errors = b""
         self.news = queue.Queue()

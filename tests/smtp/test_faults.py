@@ -8,11 +8,12 @@ import threading
 import time
 import unittest
 
-from driver import Driver, mail
+from driver import BIN, Driver, mail
 from scripted_relay import (Rule, ScriptedRelay, after, also, close, deaf, drop, early, eat, held, hide, partial,
                             raw, reply, reset, server_context, silent, take, twice, unclosed)
 from servers import SERVER_NAME, Authority, free_ports, make_folder, wait_for
 
+FAULTY_HOST = os.environ.get("MAILOTP_FAULTY_HOST", os.path.join(BIN, os.pardir, "tests", "faulty_host.so"))
 # More than the kernels of both sides take for a relay that has stopped reading.
 BIG = mail(1, (b"0123456789" * 7 + b"\r\n") * 40_000)
 
@@ -445,6 +446,44 @@ class Data(Case):
             rules = [Rule("rcpt", reply("550 5.1.1 no"), nth=1), Rule("rset", action, nth=1)]
             relay = self.two_mails(rules, "refused", deadlines={"data": 150})
             self.assertEqual(relay.connections, 2)
+
+
+class Time(Case):
+    def setUp(self):
+        self.folder = make_folder("mailotp-suspend-")
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def suspend(self, seconds):
+        """The machine sleeps: timers and uv_now() don't count it."""
+        with open(os.path.join(self.folder, "new"), "w", encoding="ascii") as file:
+            file.write(str(seconds))
+        os.rename(file.name, os.path.join(self.folder, "suspended"))
+
+    def test_row_53_a_suspend_counts_no_dot_leaves_after_it_for_a_dead_code(self):
+        options = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+        environment = {"LD_PRELOAD": FAULTY_HOST, "MAILOTP_FAULTS": self.folder, "ASAN_OPTIONS": options}
+        gate = threading.Event()
+        with ScriptedRelay([Rule("data", held(gate), nth=1)]) as relay, \
+                Driver(settings(relay), environment=environment) as driver:
+            try:
+                driver.send(1, time_left=20_000)
+                wait_for(lambda: relay.visits.get("data"), "its dot is next")
+                self.suspend(3600)
+            finally:
+                gate.set()
+            self.assertEqual(driver.ended(1)["fact"], "not_sent")
+            self.assertNotIn("dot_next", driver.names(1))
+            self.send(driver, 2, fact="relayed")
+            self.assertEqual(relay.message_ids(), ["<2@test>"])
+
+    def test_a_mail_without_any_time_left_is_not_begun(self):
+        with ScriptedRelay() as relay, Driver(settings(relay)) as driver:
+            self.send(driver, 1, fact="relayed")
+            driver.send(2, time_left=0)
+            fact = driver.ended(2)
+            self.assertEqual((fact["fact"], fact["stage"]), ("not_sent", "local"))
+            self.send(driver, 3, fact="relayed")
+            self.assertEqual((relay.connections, len(relay.said("^MAIL"))), (1, 2))
 
 
 class Completeness(unittest.TestCase):

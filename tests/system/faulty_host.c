@@ -1,7 +1,9 @@
-/* LD_PRELOAD: a machine whose clock is set and whose disk fails on command, for the tests of the whole daemon.
+/* LD_PRELOAD: a machine whose clock is set, that was suspended and whose disk fails on command, for tests of whole
+   programs.
 
-   MAILOTP_FAULTS is a folder. Its file `clock` holds the seconds by which CLOCK_REALTIME is off. Its file `disk`
-   says what happens below MAILOTP_FAULTS_BELOW:
+   MAILOTP_FAULTS is a folder. Its file `clock` holds the seconds by which CLOCK_REALTIME is off, `suspended` those
+   of a suspend, which CLOCK_REALTIME and CLOCK_BOOTTIME count. Its file `disk` says what happens below
+   MAILOTP_FAULTS_BELOW:
      full N   ENOSPC: files may grow by N bytes in all, and by what has been given back
      write E  writes, truncations and allocations fail with the error number E
      sync E   fsync and fdatasync fail with E
@@ -151,7 +153,10 @@ int fdatasync(int fd) {
 int clock_gettime(clockid_t which, struct timespec* now) {
   char text[64];
   const int code = (int)syscall(SYS_clock_gettime, which, now);
-  if (code != 0 || which != CLOCK_REALTIME) return code;
+  if (code != 0 || (which != CLOCK_REALTIME && which != CLOCK_BOOTTIME)) return code;
+  command("suspended", text, sizeof text);
+  now->tv_sec += atoll(text);
+  if (which == CLOCK_BOOTTIME) return 0;
   command("clock", text, sizeof text);
   now->tv_sec += atoll(text);
   return 0;
