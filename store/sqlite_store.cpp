@@ -120,6 +120,7 @@ struct Runner {
   Result<core::Answer> operator()(const core::SettleLost& c) const { return done(settle(tx, c)); }
   Result<core::Answer> operator()(const core::Sweep& c) const {
     const Cause cause{c.at, {}};
+    tx.writer().swept = tx.now();
     if (auto expired = expire_challenges(tx, cause, c.limit); !expired) return done(std::move(expired));
     return done(sweep_messages(tx, cause, c.limit));
   }
@@ -321,8 +322,11 @@ Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
   const auto queued = tx.more_queued();
   if (!queued) return tl::unexpected(queued.error());
   out.next_due = *due;
-  // A row that is passed over stays due.
-  if (*due && tx.writer().bad.size() > 0) out.next_due = std::max(**due, tx.now() + k_retry_after_failure);
+  // A row that is passed over stays due: a pause after each sweep, however many commits there are in it.
+  if (Writer& w = tx.writer(); *due && w.bad.size() > 0) {
+    w.swept = std::min(w.swept, tx.now());  // the clock may have been set back
+    out.next_due = std::max(**due, w.swept + k_retry_after_failure);
+  }
   out.more_queued = *queued;
   return {};
 }

@@ -53,6 +53,7 @@ struct Writer {
   Counters totals;  // as committed
   Intake intake;
   BadRows bad = {};
+  core::WallTime swept{core::Millis{0}};  // the last Sweep
 };
 
 // When and through whom.

@@ -123,16 +123,26 @@ void StoreThread::stop(std::function<void()> stopped) {
 steady_clock::time_point StoreThread::next_wake(bool idle) const {
   core::Millis wait = k_longest_wait;
   if (!idle) wait = k_idle_before_checkpoint;
-  if (next_due_) wait = std::min(wait, std::max(*next_due_ - wall_now(), core::Millis{0}));
+  const auto now = steady_clock::now();
+  if (next_due_ || !unsettled_.empty()) {
+    const core::Millis pause = std::chrono::ceil<core::Millis>(pause_until_ - now);
+    const core::Millis due = unsettled_.empty() ? *next_due_ - wall_now() : core::Millis{0};
+    wait = std::min(wait, std::max({due, pause, core::Millis{0}}));
+  }
   if (purge_left_ && !closed_) wait = core::Millis{0};
-  return steady_clock::now() + wait;
+  return now + wait;
+}
+
+bool StoreThread::sweep_is_due() const {
+  if (steady_clock::now() < pause_until_) return false;
+  return !unsettled_.empty() || (next_due_ && wall_now() >= *next_due_);
 }
 
 void StoreThread::run() {
   while (!commands_.closed_and_empty()) {
     std::deque<Item> items =
         claim_again_ ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
-    const bool due = next_due_ && wall_now() >= *next_due_;  // a sweep asks the store what is still due
+    const bool due = sweep_is_due();  // a sweep asks the store what is still due
     const bool purge = purge_is_due(items.empty());
     if (!items.empty() || due || claim_again_ || purge) {
       commit(items, due, purge);
@@ -146,6 +156,11 @@ void StoreThread::run() {
       rested_ = true;
     }
     if (steady_clock::now() >= next_look_) look();
+  }
+  if (!unsettled_.empty()) {
+    std::deque<Item> last(1);
+    last.front().revoke = true;  // nobody is there to take a job
+    commit(last, true, false);
   }
   store_.reset();
   Delivery last;
@@ -165,7 +180,10 @@ void StoreThread::look() {
   }
   if (seen.closed) tell(*seen.closed);
   // What waited for it goes on, and says that it does.
-  if (closed_ && !seen.closed) next_due_ = wall_now();
+  if (closed_ && !seen.closed) {
+    next_due_ = wall_now();
+    pause_until_ = {};
+  }
   closed_ = seen.closed.has_value();
 }
 
@@ -221,7 +239,8 @@ void StoreThread::note_purged(const core::Outcome& outcome) {
 
 void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   Delivery delivery;
-  std::vector<core::Command> batch = std::exchange(unsettled_, {});
+  std::vector<core::Command> batch;
+  if (sweep) batch = std::exchange(unsettled_, {});
   delivery.completions.resize(batch.size());
   batch.reserve(batch.size() + items.size() + 2);
   const core::WallTime now = wall_now();
@@ -259,7 +278,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
                fmt::format("event=rows_unreadable count={} reason=\"they are held or passed over\"",
                            delivery.committed.unreadable));
   if (delivery.committed.error) closed_ = true;  // until a look says otherwise
-  keep_unsettled(batch, delivery.committed.outcomes, now);
+  keep_unsettled(batch, delivery.committed, now);
   deliveries_.push(std::move(delivery));
   wakeup_.send();
 }
@@ -293,19 +312,26 @@ void StoreThread::note_handed_out(const std::vector<core::Job>& jobs) {
   }
 }
 
-// A fact that could not be written is still true: it is tried again, a second later, until the store takes
-// it.
-void StoreThread::keep_unsettled(std::vector<core::Command>& batch,
-                                 const std::vector<core::Outcome>& outcomes, core::WallTime now) {
+// A fact that could not be written is still true: it is tried again with the first sweep after the pause, so
+// once a second and not in every batch (which would fail with it), until the store takes it; and once more
+// when the thread stops. The pause begins with a failure and not anew with those that come in it: a load that
+// fails again and again puts nothing off.
+void StoreThread::keep_unsettled(std::vector<core::Command>& batch, const core::Committed& committed,
+                                 core::WallTime now) {
+  bool failed = committed.error.has_value();
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (outcomes[i]) continue;
+    if (committed.outcomes[i]) continue;
+    failed = true;
     if (std::holds_alternative<core::SettleFact>(batch[i]) ||
         std::holds_alternative<core::SettleLost>(batch[i]))
       unsettled_.push_back(std::move(batch[i]));
-    next_due_ = now + k_pause_after_failure;
     more_queued_ = false;
     claim_again_ = false;
   }
+  if (!failed) return;
+  next_due_ = now;
+  const auto time = steady_clock::now();
+  if (time >= pause_until_) pause_until_ = time + k_pause_after_failure;
 }
 
 // An app that asks for it again and again does not fill the log.

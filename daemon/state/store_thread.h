@@ -82,7 +82,8 @@ class StoreThread {
   void note_purged(const core::Outcome& outcome);
   void take_places(Item& item);
   void note_handed_out(const std::vector<core::Job>& jobs);
-  void keep_unsettled(std::vector<core::Command>& batch, const std::vector<core::Outcome>& outcomes,
+  [[nodiscard]] bool sweep_is_due() const;
+  void keep_unsettled(std::vector<core::Command>& batch, const core::Committed& committed,
                       core::WallTime now);
   void look();
   void follow_clock();
@@ -108,6 +109,7 @@ class StoreThread {
   core::ClaimBudget budget_;
   std::vector<core::Command> unsettled_;
   std::optional<core::WallTime> next_due_;
+  std::chrono::steady_clock::time_point pause_until_;  // after a failure: no sweep before
   bool more_queued_ = false;
   bool claim_again_ = false;
   std::uint64_t turn_ = 0;

@@ -29,11 +29,19 @@ core::Id id_of(std::uint8_t number) {
   return id;
 }
 
+// Further wishes and counts.
+struct Extra {
+  std::atomic<int> claimed{0};
+  std::atomic<int> sweeps{0}, tried{0};
+  std::atomic<bool> due{false};        // for ever
+  std::atomic<bool> bad_facts{false};  // every fact fails, alone
+};
+
 // Counts what it is asked to do; fails while `failures` is over 0. Claims one job for each create.
 struct ModelStore final : core::Store {
   explicit ModelStore(std::atomic<int>& failures_left, std::atomic<int>& settled_count,
-                      std::atomic<int>& largest_batch, std::atomic<int>& claimed_jobs)
-      : failures(failures_left), settled(settled_count), largest(largest_batch), claimed(claimed_jobs) {}
+                      std::atomic<int>& largest_batch, Extra& also)
+      : failures(failures_left), settled(settled_count), largest(largest_batch), extra(also) {}
 
   core::Result<core::Recovered> recover(core::WallTime) override { return core::Recovered{}; }
   core::Result<> rest() override { return {}; }
@@ -44,7 +52,15 @@ struct ModelStore final : core::Store {
     if (static_cast<int>(batch.size()) > largest) largest = static_cast<int>(batch.size());
     const bool fails = failures > 0;
     if (fails) --failures;
+    if (extra.due) committed.next_due = core::WallTime{core::Millis{0}};
     for (core::Command& command : batch) {
+      if (std::holds_alternative<core::Sweep>(command)) ++extra.sweeps;
+      const bool is_fact = std::holds_alternative<core::SettleFact>(command);
+      if (is_fact) ++extra.tried;
+      if ((is_fact && extra.bad_facts) || std::holds_alternative<core::Recall>(command)) {
+        committed.outcomes.emplace_back(core::fail(core::Errc::corrupt, "planned"));
+        continue;
+      }
       if (fails) {
         committed.outcomes.emplace_back(
             core::fail(failures == 0 ? core::Errc::io : core::Errc::no_space, "planned"));
@@ -57,7 +73,7 @@ struct ModelStore final : core::Store {
     const int places = budget.relays.empty() ? 0 : budget.relays.front().jobs;
     while (!fails && queued > 0 && static_cast<int>(committed.jobs.size()) < places) {
       --queued;
-      ++claimed;
+      ++extra.claimed;
       committed.jobs.emplace_back().relay = "r";
     }
     committed.more_queued = queued > 0;
@@ -67,7 +83,7 @@ struct ModelStore final : core::Store {
   std::atomic<int>& failures;
   std::atomic<int>& settled;
   std::atomic<int>& largest;
-  std::atomic<int>& claimed;
+  Extra& extra;
   int queued = 0;
 };
 
@@ -98,12 +114,13 @@ struct Loop {
 struct Fixture : daemon::StoreThread::Observer {
   Loop loop;
   NoLog log;
-  std::atomic<int> failures{0}, settled{0}, largest{0}, claimed{0};
+  std::atomic<int> failures{0}, settled{0}, largest{0};
+  Extra extra;
   int jobs = 0;
   int health_changes = 0;
   bool healthy = true;
   std::vector<core::Errc> seen;
-  daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest, claimed),
+  daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest, extra),
                              *this, log};
 
   void on_changes(const std::vector<core::Change>&) override {}
@@ -187,7 +204,7 @@ TEST_CASE("fixed: jobs that were claimed for an agent that is gone went to the n
   relay.use = core::RelayUse::clean;
   f.thread.offer({relay});
   f.thread.grant("r", 4);
-  while (f.claimed < 4)  // the loop stands still, so they are on their way
+  while (f.extra.claimed < 4)  // the loop stands still, so they are on their way
     std::this_thread::yield();
   f.thread.revoke();
   f.thread.grant("r", 4);
@@ -204,6 +221,48 @@ TEST_CASE("a fact that the store could not write is written when it can") {
   f.loop.until([&] { return f.settled == 1 && f.healthy; });
   CHECK(f.health_changes == 2);
   f.stop();
+}
+
+TEST_CASE("commands that fail again and again do not put off the sweep") {
+  Fixture f;
+  f.extra.due = true;
+  f.thread.start({});
+  std::function<void(const core::Outcome&)> again = [&](const core::Outcome& outcome) {
+    CHECK_FALSE(outcome);
+    if (f.extra.sweeps < 2) REQUIRE(f.thread.submit(core::Recall{}, again));
+  };
+  REQUIRE(f.thread.submit(core::Recall{}, again));
+  f.loop.until([&] { return f.extra.sweeps >= 2; });
+  f.stop();
+}
+
+TEST_CASE("a fact that cannot be written is not tried with every batch, but once a second") {
+  Fixture f;
+  f.extra.bad_facts = true;
+  f.thread.start({});
+  const auto begun = std::chrono::steady_clock::now();
+  f.thread.settle(fact());
+  int answered = 0;
+  std::function<void(const core::Outcome&)> again = [&](const core::Outcome&) {
+    if (++answered < 2000) REQUIRE(f.thread.submit(core::CancelChallenge{}, again));
+  };
+  REQUIRE(f.thread.submit(core::CancelChallenge{}, again));
+  f.loop.until([&] { return answered == 2000; });
+  const auto took = std::chrono::steady_clock::now() - begun;
+  CHECK(f.extra.tried <= 2 + took / std::chrono::seconds{1});
+  f.extra.bad_facts = false;
+  f.loop.until([&] { return f.settled == 1; });
+  f.stop();
+}
+
+TEST_CASE("a fact that could not be written is tried once more when the thread stops") {
+  Fixture f;
+  f.failures = 1;
+  f.thread.start({});
+  f.thread.settle(fact());
+  f.loop.until([&] { return !f.healthy; });
+  f.stop();
+  CHECK(f.settled == 1);
 }
 
 TEST_CASE("a broken disk after a full one is told") {

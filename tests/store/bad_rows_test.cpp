@@ -74,6 +74,14 @@ TEST_CASE("row 51: a challenge whose row makes no sense does not keep the others
   // It stays due for ever, but nobody spins for it.
   REQUIRE(f.last.next_due);
   CHECK(*f.last.next_due > f.now);
+  // Nor does a steady load put it off: the next sweep comes a second after this one.
+  const core::WallTime swept = f.now;
+  for (int i = 0; i < 15; ++i) {
+    f.now += core::Millis{100};
+    (void)f.created("load@example.org");
+    REQUIRE(f.last.next_due);
+    CHECK(*f.last.next_due == swept + core::Seconds{1});
+  }
 }
 
 TEST_CASE("row 51: a page that cannot be read fails who needs it, and nobody else") {
