@@ -33,9 +33,19 @@ Detail about(const core::AttemptKey& key, const MessageRecord& m) {
   return detail;
 }
 
+// The message of a fact; none when it is gone. One that cannot be read is noted and its facts are dropped:
+// they would fail for ever, and each time others with them.
+Result<std::optional<MessageRecord>> told(Transaction& tx, const core::Id& id) {
+  auto& deaf = tx.writer().bad.deaf;
+  if (deaf.contains(id)) return std::optional<MessageRecord>{};
+  auto found = tx.message(id);
+  if (!found && found.error().code == core::Errc::corrupt) deaf.insert(id);
+  return found;
+}
+
 Result<> settle_one(Transaction& tx, const core::AttemptKey& key, const core::MessageEvent& event,
                     core::WallTime at, auto&& describe) {
-  auto found = tx.message(key.message);
+  auto found = told(tx, key.message);
   if (!found) return tl::unexpected(found.error());
   if (!*found) return {};
   MessageRecord& m = **found;
@@ -243,7 +253,7 @@ Result<> settle(Transaction& tx, const core::SettleFact& command) {
 }
 
 Result<> settle(Transaction& tx, const core::SettleLost& command) {
-  auto found = tx.message(command.key.message);
+  auto found = told(tx, command.key.message);
   if (!found) return tl::unexpected(found.error());
   // The machine cannot see the attempt of this event: fence here.
   if (!*found || (*found)->row.attempt != command.key.attempt) return {};

@@ -34,8 +34,9 @@ struct BadRows {
   std::set<std::int64_t> bodies = {};      // their messages are held
   std::set<std::int64_t> challenges = {};  // passed over when their time is up
   std::set<core::Id> untold = {};          // challenges that are not told what became of their mails
+  std::set<core::Id> deaf = {};            // messages that are not told what became of their attempts
   [[nodiscard]] std::size_t size() const {
-    return messages.size() + bodies.size() + challenges.size() + untold.size();
+    return messages.size() + bodies.size() + challenges.size() + untold.size() + deaf.size();
   }
 };
 
