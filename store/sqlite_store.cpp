@@ -239,7 +239,10 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
   phase = Phase::begin;
   if (broken) return tl::unexpected(*broken);
   if (gone) return tl::unexpected(*gone);
-  if (auto begun = writer.sql[WriterSql::begin].run(); !begun) return begun;
+  if (auto begun = writer.sql[WriterSql::begin].run(); !begun) {
+    if (begun.error().code == Errc::io) broken = begun.error();
+    return begun;
+  }
   Transaction tx(writer, budget.relays, now);
   phase = Phase::body;
   Result<> result = body(tx);
@@ -249,9 +252,10 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
     MAILOTP_CRASH_POINT("commit_next");
     result = writer.sql[WriterSql::commit].run();
     MAILOTP_CRASH_POINT("commit_done");
-    if (!result && result.error().code == Errc::io) broken = result.error();
   }
   if (!result) {
+    // In the body too: a large transaction writes to the log before its end.
+    if (result.error().code == Errc::io) broken = result.error();
     if (auto undone = roll_back(); !undone) {
       phase = Phase::commit;
       return undone;

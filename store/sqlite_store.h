@@ -43,7 +43,7 @@ class SqliteStore final : public core::Store {
   // As the last ShiftClock left it; absent in a new database.
   [[nodiscard]] core::Result<std::optional<core::ClockState>> saved_clock();
   [[nodiscard]] core::Result<core::Recovered> recover(core::WallTime now) override;
-  // After a failed COMMIT, ROLLBACK or checkpoint by reason of I/O nothing can be promised any more (the
+  // After a failed transaction or checkpoint by reason of I/O nothing can be promised any more (the
   // kernel may show what the disk does not have): every later commit fails with the same error, and the
   // daemon has to end. A disk that is full or read-only closes the store: facts and checks are still written
   // as far as the reserve goes, `Committed::error` is set, and look() opens it again.

@@ -95,6 +95,26 @@ TEST_CASE("row 48: an error or a short write at any place of a commit and a chec
   CHECK(first > 5);
 }
 
+TEST_CASE("row 48: a failed write in the middle of a transaction is final too") {
+  FaultFiles files;
+  StoreFixture f;
+  std::vector<core::Id> ids;
+  auto batch = three_creates(f, ids);
+  // More than the cache holds, so that pages go to the log before the COMMIT.
+  for (core::Command& command : batch)
+    std::get<core::CreateChallenge>(command).metadata = std::string(20 << 20, 'x');
+  files.fail_from(0, FaultKind::write_error, 1);
+  const core::Committed out = f.commit(std::move(batch), 10);
+  REQUIRE(files.struck());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    REQUIRE_FALSE(out.outcomes[i]);
+    CHECK(out.outcomes[i].error().code == Errc::io);
+    CHECK_FALSE(exists(f, ids[i]));
+  }
+  CHECK(out.error);
+  CHECK_FALSE(f.run(f.create_command("later@example.org")));
+}
+
 TEST_CASE("after a failed sync nothing is promised any more until the store is opened anew") {
   FaultFiles files;
   StoreFixture f;
