@@ -202,6 +202,7 @@ struct SqliteStore::State {
   std::int64_t min_free_disk;
   std::optional<Error> broken = {};  // nothing can be promised any more
   std::optional<Error> gone = {};    // what is written is written for nobody
+  bool unchecked = false;            // the last run left it open, and recover() has not looked at it
 
   // Where a transaction failed.
   enum class Phase : std::uint8_t { begin, body, commit };
@@ -386,7 +387,8 @@ SqliteStore::SqliteStore(std::unique_ptr<State> state) : state_(std::move(state)
 
 SqliteStore::~SqliteStore() {
   State& s = *state_;
-  if (s.broken || s.gone || !s.wal.empty()) return;
+  // The next start has to look at what this one has not, or has found bad.
+  if (s.broken || s.gone || s.unchecked || !s.wal.empty()) return;
   // With a reader in the way something is left in the log, and is read at the next start.
   struct stat log {};
   if (::stat((database_in(s.state_dir) + "-wal").c_str(), &log) != 0 || log.st_size != 0) return;
@@ -421,6 +423,7 @@ Result<> SqliteStore::State::start() {
   auto ready = within(reserve, [&] { return wal.empty(); });
   if (ready) ready = within(reserve, [&] { return check_keys(writer); });
   if (ready) ready = load_counters(writer);
+  unchecked = lock.was_left_open();
   // The log is there by now, and so is its place in the folder.
   files = FileWatch(database_in(state_dir));
   if (ready) ready = within(reserve, [&] { return lock.mark_open(); });
@@ -457,6 +460,7 @@ Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
   };
   auto settled = settle();
   if (!settled && state_->heed(settled.error())) settled = settle();
+  state_->unchecked = !settled;
   if (!settled) return tl::unexpected(with_hint(settled.error()));
   out.unreadable = news.unreadable + state_->writer.bad.size();
   return out;

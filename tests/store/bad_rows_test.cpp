@@ -171,6 +171,10 @@ TEST_CASE("row 51: after a run that did not end cleanly the newest open rows are
     CHECK(refused.error().code == Errc::corrupt);
     INFO(refused.error().what);
     CHECK(refused.error().what.find("backup") != std::string::npos);
+    // And the next one, which must not take the end of this one for a clean one.
+    const auto again = start();
+    REQUIRE_FALSE(again);
+    CHECK(again.error().code == Errc::corrupt);
   }
 }
 

@@ -181,6 +181,7 @@ TEST_CASE("row 47: after a run that did not end cleanly its log must be there") 
     std::filesystem::rename(log + ".away", log);
     const auto opened = open_left();
     REQUIRE(opened);
+    REQUIRE((*opened)->recover(f.now));
     CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id));
   }
   SECTION("its loss is accepted") {
