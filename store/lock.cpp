@@ -36,8 +36,9 @@ std::string holder_of(int fd) {
 
 bool write_pid(int fd, std::string_view second_line) {
   const std::string text = fmt::format("{}\n{}\n", ::getpid(), second_line);
-  return ::ftruncate(fd, 0) == 0 &&
-         ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+  // In this order, so that a full disk leaves what was there.
+  return ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()) &&
+         ::ftruncate(fd, static_cast<off_t>(text.size())) == 0;
 }
 
 tl::unexpected<core::Error> failed(const std::string& path, int error) {

@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
 #include <catch2/catch.hpp>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -200,6 +202,29 @@ TEST_CASE("row 47: a start that fails after a clean end needs no log at the next
   CHECK_FALSE(try_open(f, key_ring({'n'})));
   std::filesystem::remove(f.database_path() + "-wal");
   CHECK(try_open(f));
+}
+
+TEST_CASE("row 47: a start that cannot write its pid leaves the mark of the last run") {
+  const TemporaryFolder folder;
+  {
+    auto lock = StateLock::acquire(folder.path());
+    REQUIRE(lock);
+    REQUIRE(lock->mark_open());
+  }
+  // No file may be written, as on a full disk.
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit none{0, before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &none) == 0);
+  const bool acquired = StateLock::acquire(folder.path()).has_value();
+  const int restored = ::setrlimit(RLIMIT_FSIZE, &before);
+  (void)std::signal(SIGXFSZ, handler);
+  REQUIRE(restored == 0);
+  CHECK_FALSE(acquired);
+  const auto next = StateLock::acquire(folder.path());
+  REQUIRE(next);
+  CHECK(next->was_left_open());
 }
 
 TEST_CASE("row 47: garbage at the end of the log is not read") {
