@@ -294,6 +294,8 @@ Result<> wake_for_relay(Transaction& tx, const core::WakeForRelay& command) {
     if (auto stepped = tx.step(*m, core::RelayBack{}, cause); !stepped)
       return tl::unexpected(pass_over(tx, *m, stepped.error()));
   }
+  // Each of these has left the list, so the steps come to an end.
+  tx.writer().waking = std::cmp_greater_equal(waiting->size(), command.limit);
   return {};
 }
 

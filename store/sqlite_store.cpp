@@ -122,7 +122,9 @@ struct Runner {
     const Cause cause{c.at, {}};
     tx.writer().swept = tx.now();
     if (auto expired = expire_challenges(tx, cause, c.limit); !expired) return done(std::move(expired));
-    return done(sweep_messages(tx, cause, c.limit));
+    if (auto swept = sweep_messages(tx, cause, c.limit); !swept) return done(std::move(swept));
+    if (!tx.writer().waking) return core::Done{};
+    return done(wake_for_relay(tx, core::WakeForRelay{.at = c.at, .limit = c.limit}));
   }
   Result<core::Answer> operator()(const core::Purge& c) const { return purge(tx, c); }
   Result<core::Answer> operator()(const core::WakeForRelay& c) const { return done(wake_for_relay(tx, c)); }
@@ -245,6 +247,7 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
     return begun;
   }
   Transaction tx(writer, budget.relays, now);
+  const bool waking = writer.waking;
   phase = Phase::body;
   Result<> result = body(tx);
   if (result) result = tx.write_counters();
@@ -255,6 +258,7 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
     MAILOTP_CRASH_POINT("commit_done");
   }
   if (!result) {
+    writer.waking = waking;
     // In the body too: a large transaction writes to the log before its end.
     if (result.error().code == Errc::io) broken = result.error();
     if (auto undone = roll_back(); !undone) {
@@ -332,6 +336,7 @@ Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
     w.swept = std::min(w.swept, tx.now());  // the clock may have been set back
     out.next_due = std::max(**due, w.swept + k_retry_after_failure);
   }
+  if (tx.writer().waking) out.next_due = tx.now();
   out.more_queued = *queued;
   return {};
 }

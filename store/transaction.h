@@ -55,6 +55,7 @@ struct Writer {
   Intake intake;
   BadRows bad = {};
   core::WallTime swept{core::Millis{0}};  // the last Sweep
+  bool waking = false;                    // a WakeForRelay has left some to the next Sweep
 };
 
 // When and through whom.

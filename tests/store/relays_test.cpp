@@ -81,6 +81,27 @@ TEST_CASE("a session's fault moves a message to the next relay in the same commi
   CHECK(relays_of(out.jobs) == "a");
 }
 
+TEST_CASE("a relay that is back wakes all that wait for it, in steps of bounded size") {
+  StoreFixture f;
+  for (int i = 0; i < 5; ++i)
+    (void)f.created("user" + std::to_string(i) + "@example.org");
+  const auto out = commit(f, {relay("a", 5, 1)});
+  REQUIRE(out.jobs.size() == 5);
+  std::vector<core::Command> batch;
+  for (const core::Job& job : out.jobs)
+    batch.emplace_back(f.fact(core::JobNotSent{job.key, Stage::connect, "refused", {}}));
+  (void)commit(f, {relay("a", 0, 1)}, std::move(batch));
+  REQUIRE(f.stats().messages.at("deferred") == 5);
+  const auto step = [&](core::Command command) {
+    auto done = commit(f, {relay("a", 0, 1)}, one(std::move(command)));
+    const auto queued = f.stats().messages;
+    return std::pair(queued.at("queued"), done.next_due && *done.next_due <= f.now);
+  };
+  CHECK(step(core::WakeForRelay{f.now, 2}) == std::pair<std::int64_t, bool>(2, true));
+  CHECK(step(core::Sweep{f.now, 2}) == std::pair<std::int64_t, bool>(4, true));
+  CHECK(step(core::Sweep{f.now, 2}) == std::pair<std::int64_t, bool>(5, false));
+}
+
 TEST_CASE("with no relay to be used messages stay queued as they are") {
   StoreFixture f;
   const core::ChallengeView made = f.created();
