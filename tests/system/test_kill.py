@@ -128,10 +128,10 @@ class Kill(SystemTest):
             self.assertEqual(len(copies[recipient]), 1, f"copies of one message differ: {recipient}")
         repeated = {recipient: count for recipient, count in arrived.items() if count > 1}
         for recipient, count in repeated.items():
-            self.assertLessEqual(count, 2, f"{recipient} came {count} times")
             row = by_recipient[recipient]
             detail = self.expect(self.daemon.admin("GET", f"/v1/outbox/{row['id']}"), 200)
-            self.assertGreaterEqual(detail["uncertain"], 1, f"repeated, but never uncertain: {detail}")
+            # One that is in hand at two kills in a row may come a third time.
+            self.assertLessEqual(count, 1 + detail["uncertain"], f"repeated more often than uncertain: {detail}")
         stats = self.stats()
         self.assertEqual(stats["accepted_total"], len(rows))
         self.assertEqual(stats["ended_total"].get("relayed"), len(rows))
