@@ -158,9 +158,10 @@ void StoreThread::run() {
     if (steady_clock::now() >= next_look_) look();
   }
   if (!unsettled_.empty()) {
-    std::deque<Item> last(1);
-    last.front().revoke = true;  // nobody is there to take a job
-    commit(last, true, false);
+    for (core::RelayOffer& relay : budget_.relays)
+      relay.jobs = 0;  // nobody is there to take a job
+    std::deque<Item> none;
+    commit(none, true, false);
   }
   store_.reset();
   Delivery last;
