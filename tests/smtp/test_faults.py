@@ -87,11 +87,14 @@ class Reaching(Case):
         # The first one is busy; or it is opened yet, and then the second one comes about beside it.
         for stage in ("dot", "greeting"):
             gate = threading.Event()
-            with self.subTest(first_at=stage), ScriptedRelay([Rule(stage, held(gate), nth=1)]) as relay, \
-                    Driver(settings(relay, max_connections=2)) as driver:
+            with self.subTest(first_at=stage), ScriptedRelay([Rule(stage, held(gate), nth=2)]) as relay, \
+                    Driver(settings(relay, max_connections=2), {"idle": 300}) as driver:
+                # One connection's whole life before: the sanitizer needs descriptors for its first look at a class.
+                self.send(driver, 9, fact="relayed")
+                wait_for(lambda: relay.open_now == 0, "no connection is open")
                 try:
                     driver.send(1)
-                    wait_for(lambda: relay.visits.get(stage), "the first one is held up")
+                    wait_for(lambda: relay.visits.get(stage) == 2, "the first one is held up")
                     most = self.take_descriptors(driver.child.pid)
                     driver.send(2)
                     driver.send(3)
@@ -99,7 +102,7 @@ class Reaching(Case):
                     self.assertEqual(driver.ended(3)["reason"], "canceled")
                     resource.prlimit(driver.child.pid, resource.RLIMIT_NOFILE, most)
                     if stage == "greeting":
-                        wait_for(lambda: relay.connections == 2, "the second one is opened")
+                        wait_for(lambda: relay.connections == 3, "the second one is opened")
                         self.assertEqual(driver.ended(2)["fact"], "relayed")
                 finally:
                     gate.set()
