@@ -23,13 +23,17 @@ USERS = {"me": "pw"}
 BIG = (b"0123456789" * 7 + b"\r\n") * 40_000
 # Only the cells whose relay keeps the agent waiting end by a deadline; the others must not meet one on a busy machine.
 WAITING = ("silent", "eat", "partial", "drip", "deaf")
-PHASES = ("connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "write", "dot")
+OPENING = ("greeting", "ehlo", "starttls", "auth")
+TRANSACTION = ("mail", "rcpt", "data", "write", "dot")
 DEADLINES = {"dot_least": 50, "quit": 200, "before_dot": 60_000, "surplus": 200}
 
 
 def deadlines_for(cell):
-    phase = 1500 if cell.action.removeprefix("take+") in WAITING else 30_000
-    return {**dict.fromkeys(PHASES, phase), **DEADLINES}
+    phases = dict.fromkeys(("connect", *OPENING, *TRANSACTION), 30_000)
+    if cell.action.removeprefix("take+") in WAITING:
+        opens = cell.stage in ("connect", "tls", *OPENING)
+        phases.update(dict.fromkeys(OPENING if opens else TRANSACTION, 1500))
+    return {**phases, **DEADLINES}
 
 
 # That a session may cost; the longest replies have 8 MB. A sanitizer keeps what has been freed.
