@@ -81,10 +81,14 @@ core::Millis Opener::allowed(Stage stage) const {
 
 void Opener::enter(Stage stage) {
   stage_ = stage;
+  looked_again_ = false;
   timer_.start(allowed(stage));
 }
 
 void Opener::timed_out() {
+  // After the process was stopped, or starved, timers fire before sockets are looked at: what came in time
+  // counts, and is seen in the turn that begins now.
+  if (!std::exchange(looked_again_, true)) return timer_.start(core::Millis{1});
   std::string reason = std::string(core::to_string(stage_)) + ": no end within " +
                        std::to_string(allowed(stage_).count()) + " ms";
   if (stage_ == Stage::connect) reason += " (" + dialer_.progress() + ")";

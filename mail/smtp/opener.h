@@ -97,6 +97,7 @@ class Opener final : private StreamListener {
   Resolver& resolver_;
   const Deadlines& deadlines_;
   OpenerListener& listener_;
+  bool looked_again_ = false;  // after its time: the stage has had one more turn of the loop
   Timer timer_;
   Dialer dialer_;
   std::unique_ptr<Stream> stream_;
