@@ -73,7 +73,7 @@ def opening():
     for stage in ("greeting", "ehlo", "starttls", "auth"):
         for name, make in NO_ANSWER.items():
             # A RST may come before we have seen that the connection is there.
-            where = (stage, "connect") if (stage, name) == ("greeting", "reset") else (stage,)
+            where = (stage, "connect") if stage == "greeting" and "reset" in name else (stage,)
             yield Cell(stage, name, make, "not_sent", where, "ordinary")
         yield Cell(stage, "421", close, "not_sent", (stage,), "ordinary")
         yield Cell(stage, "4yz", lambda: reply("450 4.3.0 later"), "not_sent", (stage,), "ordinary")
