@@ -1,6 +1,5 @@
 #include "daemon/app/app.h"
 
-#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -231,11 +230,8 @@ core::Hello App::Parts::hello() {
 
 // Who resumes a relay has put right what was wrong: the agent is to forget that AUTH was refused, too.
 void App::Parts::obey(const core::SuspendRelay& order) {
-  const auto relay = std::ranges::find(config.relays, order.relay, &core::RelayConfig::name);
-  if (!order.suspended && relay != config.relays.end() && authenticates(*relay)) {
-    if (auto password = read_relay_password(*relay)) agent->set_password({order.relay, std::move(*password)});
-  }
   board->suspend(order.relay, order.suspended);
+  if (!order.suspended) passwords->read_again(order.relay);
 }
 
 void App::Parts::connect() {

@@ -43,6 +43,14 @@ void PasswordWatch::stop() {
   timer_.stop();
 }
 
+void PasswordWatch::read_again(std::string_view relay) {
+  for (std::size_t i = 0; i < watched_.size(); ++i) {
+    if (watched_[i].relay.name != relay) continue;
+    watched_[i].stamp.clear();
+    look_at(i);
+  }
+}
+
 void PasswordWatch::look() {
   for (std::size_t i = 0; i < watched_.size(); ++i)
     look_at(i);

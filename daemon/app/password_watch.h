@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <uv.h>
@@ -23,6 +24,8 @@ class PasswordWatch {
                 std::function<void(core::SetPassword)> changed, core::Log& log);
   void start();
   void stop();
+  // Hands on what the file of this relay says, changed or not.
+  void read_again(std::string_view relay);
 
  private:
   struct Watched {
