@@ -37,13 +37,22 @@ class OneDeath(Scenario):
         else:
             self.daemon.launch()
         self.settle()
-        self.agent_deaths = sum("event=agent_gone" in line and "signal=9" in line
-                                for line in self.daemon.log().splitlines())
+        self.agent_deaths = self.deaths_in(self.daemon.log())
         seen = self.evidence()
         oracle.check(seen)
         if self.senders.acknowledged and self.stop() != 0:
             raise AssertionError(f"it did not end well; {self.daemon.log_tail()}")
         return self.daemon_deaths + self.agent_deaths
+
+    @staticmethod
+    def deaths_in(log):
+        """Agents that died by themselves: a daemon that is stopped before its agent is ready kills it."""
+        deaths, stopping = 0, False
+        for line in log.splitlines():
+            if "event=started" in line or "event=stopping" in line:
+                stopping = "event=stopping" in line
+            deaths += not stopping and "event=agent_gone" in line and "signal=9" in line
+        return deaths
 
     def alive_until(self, condition, what):
         def reached():
