@@ -79,4 +79,40 @@ std::string_view to_string(CheckResult result) {
   return "";
 }
 
+std::string_view to_string(MailFate fate) {
+  switch (fate) {
+    case MailFate::leave:
+      return "left";
+    case MailFate::processed:
+      return "processed";
+    case MailFate::unrecognised:
+      return "unrecognised";
+  }
+  return "";
+}
+
+std::string_view to_string(BounceSource source) {
+  switch (source) {
+    case BounceSource::dsn:
+      return "dsn";
+    case BounceSource::smtp:
+      return "smtp";
+    case BounceSource::provider:
+      return "provider";
+  }
+  return "";
+}
+
+std::string_view to_string(Deliverable deliverable) {
+  switch (deliverable) {
+    case Deliverable::unknown:
+      return "unknown";
+    case Deliverable::yes:
+      return "yes";
+    case Deliverable::no:
+      return "no";
+  }
+  return "";
+}
+
 }  // namespace mailotp::core

@@ -17,12 +17,14 @@
 #include <vector>
 
 #include "core/address.h"
+#include "core/bounce.h"
 #include "core/challenge.h"
 #include "core/code.h"
 #include "core/composer.h"
 #include "core/config.h"
 #include "core/delivery.h"
 #include "core/id.h"
+#include "core/mailbox.h"
 #include "core/outbox.h"
 #include "core/relay_choice.h"
 #include "core/result.h"
@@ -80,6 +82,51 @@ struct ChallengeView {
   std::optional<MessageView> message;  // the current one
 };
 
+// How a bounce was traced to one of our mails.
+enum class TracedBy : std::uint8_t { nothing = 0, recipient_token = 1, message_token = 2, both = 3 };
+enum class BounceSource : std::uint8_t { dsn = 0, smtp = 1, provider = 2 };  // stored: never renumber
+[[nodiscard]] std::string_view to_string(BounceSource source);
+
+// One event in the ledger.
+struct BounceView {
+  std::int64_t n = 0;  // order of arrival
+  WallTime at;
+  BounceSource source = BounceSource::dsn;
+  BounceKind kind = BounceKind::bounce;
+  BounceClass bounce_class = BounceClass::unknown;
+  std::optional<bool> permanent;
+  std::string recipient;  // whom we sent to; else, untraced, whom the mail names; may be empty
+  std::optional<Id> message;
+  std::string app;  // empty: untraced
+  std::string status;
+  std::string diagnostic;  // at most 300 bytes, printable
+  std::string rule;
+  TracedBy traced_by = TracedBy::nothing;
+  VerdictWeight weight = VerdictWeight::none;  // what it counted as; none: untraced or contradictory
+};
+
+struct SuppressionView {
+  std::string address;  // mailbox
+  std::string app;      // empty: for all, by an operator
+  BounceClass bounce_class = BounceClass::user_unknown;
+  WallTime since;
+  std::optional<WallTime> until;     // unset: until an operator removes it
+  std::optional<WallTime> probe_at;  // when the next confirmed request may go through; unset: never
+  BounceSource source = BounceSource::dsn;
+  bool by_operator = false;
+  int times = 1;  // how often in a row: each is longer
+};
+
+enum class Deliverable : std::uint8_t { unknown, yes, no };
+[[nodiscard]] std::string_view to_string(Deliverable deliverable);
+// What one app's evidence says of an address.
+struct RecipientView {
+  std::string address;
+  Deliverable deliverable = Deliverable::unknown;
+  std::optional<SuppressionView> suppressed;
+  std::optional<Verdict> last_verdict;
+};
+
 struct EventView {
   std::int64_t seq = 0;  // commit order
   WallTime at;
@@ -104,6 +151,7 @@ enum class RefusalKind : std::uint8_t {
   rate_limited,
   overloaded,            // too many open messages, or too little free disk
   idempotency_mismatch,  // the key was used with another request
+  recipient_suppressed,  // `suppression` is set
 };
 struct Limit {
   std::string name;
@@ -117,6 +165,7 @@ struct Refusal {
   std::string field;
   std::optional<Millis> retry_after;
   std::optional<Limit> limit;  // on every 429
+  std::optional<SuppressionView> suppression = {};
 };
 
 // ---- Outcomes, one a command
@@ -155,10 +204,28 @@ struct KeptAnswer {
 struct Purged {
   std::int64_t rows = 0;
 };
+// What becomes of a mail of the bounce mailbox.
+struct MailFiled {
+  MailUid mail;
+  MailFate fate = MailFate::leave;
+};
+struct MailboxState {
+  std::uint32_t after_uid = 0;
+  std::vector<MailToMove> moves;
+  std::uint64_t foreign = 0;  // mails of this mailbox that were left alone
+};
+struct BounceRecorded {
+  BounceView bounce;
+  bool repeated = false;  // it was known already: nothing has changed
+};
+struct SuppressionAnswer {
+  SuppressionView suppression;
+};
 struct Done {};
 
 // An Error is the store's (io, no_space, busy, corrupt): the command has not happened.
-using Answer = std::variant<Done, ChallengeAnswer, MessageAnswer, CheckAnswer, KeptAnswer, Purged, Refusal>;
+using Answer = std::variant<Done, ChallengeAnswer, MessageAnswer, CheckAnswer, KeptAnswer, Purged, MailFiled,
+                            MailboxState, BounceRecorded, SuppressionAnswer, Refusal>;
 using Outcome = Result<Answer>;
 
 // ---- Commands
@@ -190,6 +257,10 @@ struct NewMessage {
   ComposedMail mail;
 };
 
+// What a request to a suppressed address asks for: a refusal, or, since its user has confirmed it, one mail a
+// day.
+enum class SuppressedUse : std::uint8_t { refuse, probe };
+
 struct CreateChallenge {
   WallTime at;
   Id id;
@@ -208,6 +279,7 @@ struct CreateChallenge {
   // instead; one with less than usable_minimum left is canceled and replaced. A resend takes the id of
   // `message`.
   enum class Reuse : std::uint8_t { never, open_one } reuse = Reuse::never;
+  SuppressedUse suppressed = SuppressedUse::refuse;
   Actor actor;
   std::optional<Once> once = {};
 };
@@ -316,9 +388,57 @@ struct ShiftClock {
   ClockState clock;
 };
 
+// ---- The bounce mailbox
+
+// Answers MailboxState. Another uidvalidity than the last one: everything in the mailbox is looked at anew,
+// and what was counted is known by its hash.
+struct OpenMailbox {
+  WallTime at;
+  std::uint32_t uidvalidity = 0;
+};
+// Traces, judges and records what a mail says: ledger, message, challenge, suppression, in one commit.
+// Answers MailFiled; a mail that is known already changes nothing and has the same fate again.
+struct RecordMail {
+  WallTime at;
+  MailRead mail;
+};
+// A mail that is never read: counted, and moved.
+struct RecordPoison {
+  WallTime at;
+  MailUid mail;
+};
+struct RecordMoved {
+  WallTime at;
+  MailMoved moved;
+};
+// A provider's word about one of our mails. Answers BounceRecorded, or Refusal not_found when neither token
+// names a message of ours.
+struct ReportBounce {
+  WallTime at;
+  std::string message_id;  // either of them, with or without angle brackets
+  std::string envid;
+  BouncedRecipient recipient;  // address empty: the message's
+  Actor actor;
+};
+// Answers SuppressionAnswer.
+struct PutSuppression {
+  WallTime at;
+  Address address;
+  BounceClass bounce_class = BounceClass::user_unknown;
+  std::optional<WallTime> until;
+  Actor actor;
+};
+// For every app and of every class. Refusal not_found: there is none.
+struct DropSuppression {
+  WallTime at;
+  Address address;
+  Actor actor;
+};
+
 using Command =
     std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge, Recall,
-                 SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock>;
+                 SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock, OpenMailbox,
+                 RecordMail, RecordPoison, RecordMoved, ReportBounce, PutSuppression, DropSuppression>;
 
 // Something that a long-poll may wait for has changed.
 struct Change {
@@ -331,9 +451,16 @@ struct ClaimBudget {
   std::vector<RelayOffer> relays;
 };
 
+// An event of the ledger, for the log and the alarms. `recipient` is not for a log.
+struct BounceNews {
+  BounceView bounce;
+  std::string relay;  // that took or refused the message; empty: untraced
+};
+
 struct Committed {
   std::vector<Outcome> outcomes;  // as many as commands, in their order
   std::vector<Change> changes;
+  std::vector<BounceNews> bounces;
   std::vector<Job> jobs;             // claimed in this transaction, earliest not_after first
   std::optional<WallTime> next_due;  // when a Sweep will have something to do, or a relay's rate has room
   bool more_queued = false;          // queued messages are left
@@ -385,6 +512,13 @@ struct OutboxFilter {
   std::string app;
   std::string relay;
 };
+struct BounceFilter {
+  std::string recipient;  // mailbox, any spelling; empty: all
+  std::string app;
+  std::optional<Id> message;
+  std::optional<BounceKind> kind;
+  std::optional<BounceClass> bounce_class;
+};
 template <class T>
 struct PageOf {
   std::vector<T> items;
@@ -400,6 +534,7 @@ struct Stats {
   std::int64_t accepted_total = 0;                     // survives purge
   std::map<std::string, std::int64_t> ended_total;     // by end state; a removed `uncertain` one ended so
   std::map<std::string, std::int64_t> challenges;      // by state, now
+  std::map<std::string, std::int64_t> bounces;         // of kind bounce, by class, ever; survives purge
 };
 
 // `app` empty: any (operators). Another app's id is not_found.
@@ -411,6 +546,12 @@ class StoreReader {
   [[nodiscard]] virtual Result<PageOf<MessageView>> outbox(const OutboxFilter& filter, const Page& page) = 0;
   [[nodiscard]] virtual Result<OutboxDetail> outbox_item(const Id& id) = 0;
   [[nodiscard]] virtual Result<Stats> stats(WallTime now) = 0;
+  [[nodiscard]] virtual Result<RecipientView> recipient(const std::string& app, const Address& address,
+                                                        WallTime now) = 0;
+  [[nodiscard]] virtual Result<PageOf<BounceView>> bounces(const BounceFilter& filter, const Page& page) = 0;
+  // Those in force.
+  [[nodiscard]] virtual Result<PageOf<SuppressionView>> suppressions(const std::string& recipient,
+                                                                     const Page& page, WallTime now) = 0;
 };
 
 }  // namespace mailotp::core

@@ -236,4 +236,21 @@ Result<core::Stats> SqliteReader::stats(core::WallTime now) {
   });
 }
 
+core::Result<core::RecipientView> SqliteReader::recipient(const std::string& /*app*/,
+                                                          const core::Address& /*address*/,
+                                                          core::WallTime /*now*/) {
+  return core::fail(core::Errc::unsupported, "store: bounces are not kept yet");
+}
+
+core::Result<core::PageOf<core::BounceView>> SqliteReader::bounces(const core::BounceFilter& /*filter*/,
+                                                                   const core::Page& /*page*/) {
+  return core::fail(core::Errc::unsupported, "store: bounces are not kept yet");
+}
+
+core::Result<core::PageOf<core::SuppressionView>> SqliteReader::suppressions(const std::string& /*recipient*/,
+                                                                             const core::Page& /*page*/,
+                                                                             core::WallTime /*now*/) {
+  return core::fail(core::Errc::unsupported, "store: bounces are not kept yet");
+}
+
 }  // namespace mailotp::store

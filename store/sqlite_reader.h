@@ -28,6 +28,14 @@ class SqliteReader final : public core::StoreReader {
                                                                      const core::Page& page) override;
   [[nodiscard]] core::Result<core::OutboxDetail> outbox_item(const core::Id& id) override;
   [[nodiscard]] core::Result<core::Stats> stats(core::WallTime now) override;
+  [[nodiscard]] core::Result<core::RecipientView> recipient(const std::string& app,
+                                                            const core::Address& address,
+                                                            core::WallTime now) override;
+  [[nodiscard]] core::Result<core::PageOf<core::BounceView>> bounces(const core::BounceFilter& filter,
+                                                                     const core::Page& page) override;
+  [[nodiscard]] core::Result<core::PageOf<core::SuppressionView>> suppressions(const std::string& recipient,
+                                                                               const core::Page& page,
+                                                                               core::WallTime now) override;
 
  private:
   struct State;

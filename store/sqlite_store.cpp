@@ -132,6 +132,9 @@ struct Runner {
     return done(tx.sql(WriterSql::relay_suspend).run(c.relay, c.suspended ? 1 : 0));
   }
   Result<core::Answer> operator()(const core::ShiftClock& c) const { return done(shift_clock(tx, c)); }
+  Result<core::Answer> operator()(const auto& /*command*/) const {
+    return core::fail(Errc::unsupported, "store: bounces are not kept yet");
+  }
 };
 
 std::string database_in(const std::string& state_dir) {

@@ -28,6 +28,8 @@ Problem problem_of(core::RefusalKind kind) {
       return Problem::overloaded;
     case core::RefusalKind::idempotency_mismatch:
       return Problem::idempotency_mismatch;
+    case core::RefusalKind::recipient_suppressed:
+      return Problem::recipient_suppressed;
   }
   return Problem::internal;
 }

@@ -304,6 +304,18 @@ struct ModelReader final : core::StoreReader {
   }
   core::Result<core::OutboxDetail> outbox_item(const core::Id&) override { return core::OutboxDetail{}; }
   core::Result<core::Stats> stats(core::WallTime) override { return core::Stats{}; }
+  core::Result<core::RecipientView> recipient(const std::string&, const core::Address&,
+                                              core::WallTime) override {
+    return core::RecipientView{};
+  }
+  core::Result<core::PageOf<core::BounceView>> bounces(const core::BounceFilter&,
+                                                       const core::Page&) override {
+    return core::PageOf<core::BounceView>{};
+  }
+  core::Result<core::PageOf<core::SuppressionView>> suppressions(const std::string&, const core::Page&,
+                                                                 core::WallTime) override {
+    return core::PageOf<core::SuppressionView>{};
+  }
 };
 
 }  // namespace
