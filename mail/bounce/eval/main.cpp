@@ -1,0 +1,179 @@
+// bounce-eval: what the parser makes of a folder of mails, as JSON lines, or how fast it is.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include "mail/bounce/parser.h"
+
+namespace {
+
+namespace core = mailotp::core;
+using mailotp::mail::ParsedMail;
+
+constexpr std::string_view k_usage =
+    "usage: bounce-eval [--time] DIR\n"
+    "\n"
+    "Reads every file of the folder DIR as one mail and prints a JSON object a line: file, kind, rule, and "
+    "the\n"
+    "recipients with address, permanent, final, hard, status, class, diagnostic and host.\n"
+    "\n"
+    "  --time  prints mails a second on one core instead: the mails are read into memory first, then parsed "
+    "over\n"
+    "          and over for three seconds; and the peak memory before and after\n";
+
+// The mails of a large report all count here; the daemon's own have one recipient each.
+constexpr std::size_t k_recipients = 64;
+
+struct File {
+  std::string name;
+  std::string bytes;
+};
+
+ParsedMail parse(const File& file) {
+  mailotp::mail::ParserBounds bounds;
+  bounds.recipients = k_recipients;
+  return mailotp::mail::parse_mail(file.bytes, {}, bounds);
+}
+
+std::string json_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    if (static_cast<unsigned char>(c) < 0x20) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out + "\"";
+}
+
+// The default weights: the address itself is dead.
+bool is_hard(const core::BouncedRecipient& one) {
+  if (one.kind != core::BounceKind::bounce) return false;
+  if (one.bounce_class == core::BounceClass::host_not_accepting) return one.null_mx;
+  return one.bounce_class == core::BounceClass::user_unknown ||
+         one.bounce_class == core::BounceClass::host_unknown;
+}
+
+std::string recipient_json(const core::BouncedRecipient& one) {
+  const std::string_view permanent = !one.permanent ? "null" : *one.permanent ? "true" : "false";
+  return fmt::format(
+      R"({{"address":{},"permanent":{},"final":{},"hard":{},"status":{},"class":{},"diagnostic":{},"host":{}}})",
+      json_string(one.address), permanent, one.kind == core::BounceKind::bounce, is_hard(one),
+      json_string(one.status), json_string(core::to_string(one.bounce_class)), json_string(one.diagnostic),
+      json_string(one.remote_host));
+}
+
+std::string line_of(const File& file) {
+  const ParsedMail parsed = parse(file);
+  std::string recipients;
+  for (const core::BouncedRecipient& one : parsed.report.recipients) {
+    if (one.kind == core::BounceKind::success) continue;
+    if (!recipients.empty()) recipients.push_back(',');
+    recipients += recipient_json(one);
+  }
+  const std::string_view kind =
+      parsed.report.kind == core::BounceKind::feedback ? "arf" : core::to_string(parsed.report.kind);
+  return fmt::format(R"({{"file":{},"kind":{},"rule":{},"recipients":[{}]}})", json_string(file.name),
+                     json_string(kind), json_string(parsed.report.rule), recipients);
+}
+
+bool read_folder(const std::string& folder, std::vector<File>& files) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (!entry.is_regular_file(error)) continue;
+    std::ifstream stream(entry.path(), std::ios::binary);
+    File file{entry.path().filename().string(), std::string(std::istreambuf_iterator<char>(stream), {})};
+    if (!stream) {
+      fmt::print(stderr, "bounce-eval: {}: cannot be read\n", entry.path().string());
+      return false;
+    }
+    files.push_back(std::move(file));
+  }
+  if (error) {
+    fmt::print(stderr, "bounce-eval: {}: {}\n", folder, error.message());
+    return false;
+  }
+  if (files.empty()) {
+    fmt::print(stderr, "bounce-eval: {}: no files\n", folder);
+    return false;
+  }
+  std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.name < b.name; });
+  return true;
+}
+
+long peak_kib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss;
+}
+
+void print_speed(const std::vector<File>& files) {
+  using Clock = std::chrono::steady_clock;
+  constexpr auto k_time = std::chrono::seconds(3);
+  std::size_t mails = 0;
+  std::size_t bytes = 0;
+  std::size_t recipients = 0;
+  for (const File& file : files)
+    (void)parse(file);  // once, so that the caches are warm and memory has its size
+  const long before = peak_kib();
+  const auto begin = Clock::now();
+  while (Clock::now() - begin < k_time) {
+    for (const File& file : files) {
+      recipients += parse(file).report.recipients.size();
+      bytes += file.bytes.size();
+    }
+    mails += files.size();
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  fmt::print(
+      "{:.0f} mails a second ({} mails, {:.1f} MB a second, {} passes, {} recipients), peak memory {} KiB "
+      "before and {} KiB after\n",
+      static_cast<double>(mails) / seconds, files.size(), static_cast<double>(bytes) / seconds / 1e6,
+      mails / files.size(), recipients / (mails / files.size()), before, peak_kib());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bool timed = false;
+  std::string folder;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--help" || word == "-h") {
+      fmt::print("{}", k_usage);
+      return 0;
+    }
+    if (word == "--time") {
+      timed = true;
+    } else if (folder.empty() && !word.starts_with("-")) {
+      folder = word;
+    } else {
+      fmt::print(stderr, "bounce-eval: {}: not understood\n{}", word, k_usage);
+      return 2;
+    }
+  }
+  if (folder.empty()) {
+    fmt::print(stderr, "{}", k_usage);
+    return 2;
+  }
+  std::vector<File> files;
+  if (!read_folder(folder, files)) return 1;
+  if (timed) {
+    print_speed(files);
+    return 0;
+  }
+  for (const File& file : files)
+    fmt::print("{}\n", line_of(file));
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}

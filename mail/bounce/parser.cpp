@@ -1,0 +1,428 @@
+#include "mail/bounce/parser.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <optional>
+
+#include "core/bounce_class.h"
+#include "mail/bounce/addressed.h"
+#include "mail/bounce/ascii.h"
+#include "mail/bounce/decode.h"
+#include "mail/bounce/dsn.h"
+#include "mail/bounce/find_address.h"
+#include "mail/bounce/notification.h"
+#include "mail/bounce/reply_words.h"
+#include "mail/bounce/returned.h"
+#include "mail/bounce/text_report.h"
+#include "mail/bounce/top.h"
+
+namespace mailotp::mail {
+namespace {
+
+using core::BounceKind;
+
+constexpr std::size_t k_text_parts = 6;  // read for words
+constexpr std::size_t k_words_max = 2000;
+
+// Everything that is known of one recipient before it is classed.
+struct Finding {
+  std::string_view address = {};
+  BounceKind kind = BounceKind::bounce;
+  std::string_view status = {};
+  std::string_view diagnostic = {};
+  std::string_view remote_host = {};
+};
+
+class MailReader {
+ public:
+  MailReader(std::string_view bytes, const BounceMailbox& mailbox, const ParserBounds& bounds)
+      : bounds_(bounds), scanned_(scan_mail(bytes, bounds.mail)), top_(read_top_header(scanned_.headers)) {
+    parsed_.cut = scanned_.cut;
+    parsed_.work = scanned_.work;
+    parsed_.addressed_to = addressed_to(top_.deliveries, mailbox);
+  }
+
+  ParsedMail run() {
+    read_parts();
+    decide();
+    parsed_.report.message_ids = std::move(returned_.message_ids);
+    add_message_ids(top_.in_reply_to, parsed_.report.message_ids);
+    add_message_ids(top_.references, parsed_.report.message_ids);
+    parsed_.report.headers = std::move(returned_.headers);
+    if (!dsn_.envid.empty() && dsn_.envid.size() <= core::k_returned_token)
+      parsed_.report.envids.push_back(dsn_.envid);
+    return std::move(parsed_);
+  }
+
+ private:
+  // ---- What the parts hold.
+
+  void read_parts() {
+    for (const MailPart& part : scanned_.parts) {
+      switch (part.type) {
+        case PartType::status:
+          has_status_ = true;
+          read_dsn(text_of(part), bounds_.recipients, dsn_);
+          break;
+        case PartType::mail:
+        case PartType::headers:
+          if (!original_part_) read_returned(text_of(part), returned_);
+          original_part_ = true;
+          break;
+        case PartType::receipt:
+          has_receipt_ = true;
+          break;
+        case PartType::feedback:
+          has_feedback_ = true;
+          break;
+        case PartType::text:
+          if (texts_.size() < k_text_parts && (!original_part_ || texts_.empty()))
+            texts_.emplace_back(text_of(part));
+          break;
+        case PartType::html:
+        case PartType::preamble:
+        case PartType::other:
+          break;
+      }
+    }
+    read_instead(PartType::html);
+    read_instead(PartType::preamble);
+  }
+
+  // Where no part of text says anything.
+  void read_instead(PartType type) {
+    for (const TextLines& text : texts_) {
+      if (!trim(text.before_original()).empty()) return;
+    }
+    for (const MailPart& part : scanned_.parts) {
+      if (part.type == type && texts_.size() < k_text_parts) texts_.emplace_back(text_of(part));
+    }
+  }
+
+  std::string_view text_of(const MailPart& part) {
+    if (part.encoding == TransferEncoding::none && part.type != PartType::html) return part.body;
+    return decoded_text(part, buffers_.emplace_back());
+  }
+
+  // ---- What kind of mail it is.
+
+  void decide() {
+    daemon_ = from_daemon(top_);
+    trusted_ = daemon_ || null_return_path(top_) || !top_.x_failed_recipients.empty();
+    if (decide_by_type() || decide_by_challenge() || decide_by_dsn() || decide_by_notification()) return;
+    if (auto_reply_subject(top_.subject) && top_.x_failed_recipients.empty())
+      return settle(BounceKind::auto_reply, "auto-reply-subject");
+    if (scanned_.type == MailType::digest) return settle(BounceKind::none, "digest");
+    if (decide_by_text()) return;
+    if (says_auto_reply(top_)) return settle(BounceKind::auto_reply, "auto-reply-header");
+    settle(BounceKind::none, "no-rule");
+  }
+
+  void settle(BounceKind kind, std::string_view rule) {
+    parsed_.report.kind = kind;
+    parsed_.report.rule = rule;
+  }
+
+  bool decide_by_type() {
+    if (has_feedback_ || iequals(scanned_.report_type, "feedback-report")) {
+      settle(BounceKind::feedback, "feedback-report");
+    } else if (has_receipt_ || iequals(scanned_.report_type, "disposition-notification")) {
+      settle(BounceKind::auto_reply, "disposition-notification");
+    } else if (iequals(scanned_.report_type, "tlsrpt")) {
+      settle(BounceKind::none, "tls-report");
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  bool decide_by_challenge() {
+    if (!from_challenge_service(top_)) return false;
+    settle(BounceKind::auto_reply, "challenge");
+    return true;
+  }
+
+  bool decide_by_dsn() {
+    if (!has_status_ || (scanned_.type != MailType::report && !trusted_)) return false;
+    return report_dsn("dsn-fields");
+  }
+
+  bool decide_by_notification() {
+    if (scanned_.type != MailType::single || texts_.empty() || !icontains(top_.from, "amazonaws.com"))
+      return false;
+    notification_ = read_notification(texts_.front().lines().empty() ? std::string_view{} : scanned_text(),
+                                      bounds_.recipients);
+    if (notification_.kind == BounceKind::none) return false;
+    settle(notification_.kind, "ses-notification");
+    for (std::size_t i = 0; i < notification_.recipients.size(); ++i) {
+      const TextRecipient& recipient = notification_.recipients[i];
+      add({.address = recipient.address,
+           .kind = notification_.kind,
+           .status = notification_.statuses[i],
+           .diagnostic = recipient.diagnostic});
+      std::optional<bool>& permanent = parsed_.report.recipients.back().permanent;
+      if (!permanent) permanent = notification_.permanent;
+    }
+    return true;
+  }
+
+  [[nodiscard]] std::string_view scanned_text() const { return texts_.front().before_original(); }
+
+  // ---- By fields.
+
+  bool report_dsn(std::string_view rule) {
+    std::erase_if(dsn_.recipients, [](const DsnRecipient& one) {
+      return one.address().empty() && one.action == DsnAction::none && one.status.empty();
+    });
+    if (dsn_.recipients.empty()) return false;
+    read_words();
+    name_the_nameless();
+    const bool late = says_delay();
+    BounceKind whole = BounceKind::success;
+    for (const DsnRecipient& one : dsn_.recipients) {
+      const BounceKind kind = kind_of(one, late);
+      if (kind == BounceKind::bounce || whole == BounceKind::success) whole = kind;
+      add({.address = one.address(),
+           .kind = kind,
+           .status = one.status,
+           .diagnostic = words_for(one),
+           .remote_host = one.remote_host});
+    }
+    settle(whole, rule);
+    return true;
+  }
+
+  static BounceKind kind_of(const DsnRecipient& one, bool late) {
+    switch (one.action) {
+      case DsnAction::failed:
+        return BounceKind::bounce;
+      case DsnAction::delayed:
+        return BounceKind::delay;
+      case DsnAction::success:
+        return BounceKind::success;
+      case DsnAction::none:
+        break;
+    }
+    if (one.status.starts_with('2')) return BounceKind::success;
+    return late ? BounceKind::delay : BounceKind::bounce;
+  }
+
+  // A recipient field that holds a pipe, a file or nothing: the name stands elsewhere.
+  void name_the_nameless() {
+    std::vector<std::string> names = failed_recipients();
+    if (names.empty()) {
+      for (const TextRecipient& one : words_.recipients)
+        names.push_back(one.address);
+    }
+    if (names.empty() && !returned_to().empty()) names.emplace_back(returned_to());
+    for (DsnRecipient& one : dsn_.recipients) {
+      if (!one.address().empty()) continue;
+      for (const std::string& name : names) {
+        const bool taken =
+            std::any_of(dsn_.recipients.begin(), dsn_.recipients.end(), [&](const DsnRecipient& other) {
+              return same_ignoring_case(other.final_address, name) ||
+                     same_ignoring_case(other.original_address, name);
+            });
+        if (taken) continue;
+        one.final_address = name;
+        break;
+      }
+    }
+  }
+
+  // The diagnostic, or the words of the text where the fields have none.
+  std::string_view words_for(const DsnRecipient& one) {
+    if (trim(one.diagnostic).size() > 4) return one.diagnostic;
+    for (const TextRecipient& said : words_.recipients) {
+      const bool same = same_ignoring_case(said.address, one.final_address) ||
+                        same_ignoring_case(said.address, one.original_address) ||
+                        words_.recipients.size() == 1;
+      if (same && !said.diagnostic.empty()) return said.diagnostic;
+    }
+    return texts_.empty() ? std::string_view(one.diagnostic)
+                          : texts_.front().before_original().substr(0, k_words_max);
+  }
+
+  // ---- By words.
+
+  bool says_delay() {
+    if (delay_subject(top_.subject)) return true;
+    return std::any_of(texts_.begin(), texts_.end(), [](const TextLines& text) { return text.says_delay(); });
+  }
+
+  [[nodiscard]] TextContext context() {
+    TextContext out;
+    out.limit = bounds_.recipients;
+    const std::string_view from = find_address(top_.from).address;
+    const std::string_view to = find_address(top_.to).address;
+    if (!from.empty()) {
+      out.own.push_back(from);
+      out.reporting_domain = from.substr(from.rfind('@') + 1);
+    }
+    if (!to.empty()) out.own.push_back(to);
+    return out;
+  }
+
+  // By the formats, in the first text that yields an address.
+  void read_words() {
+    TextContext told = context();
+    told.own.clear();
+    for (const TextLines& text : texts_) {
+      words_ = read_formats(text, told);
+      if (!words_.recipients.empty()) return;
+    }
+  }
+
+  bool decide_by_text() {
+    if (trusted_ && report_text_fields()) return true;
+    read_words();
+    if (!words_.recipients.empty() && (trusted_ || words_.trust == Trust::alone)) return report_words();
+    if (!daemon_ && top_.x_failed_recipients.empty()) {
+      if (!trusted_ || top_.from_list || says_auto_reply(top_) || !failure_subject(top_.subject))
+        return false;
+    }
+    return report_unknown();
+  }
+
+  bool report_text_fields() {
+    for (const TextLines& text : texts_) {
+      if (!text.has_fields()) continue;
+      read_dsn(text.before_original(), bounds_.recipients, dsn_);
+      std::erase_if(dsn_.recipients,
+                    [](const DsnRecipient& one) { return !one.final_seen && !one.original_seen; });
+      return report_dsn("dsn-in-text");
+    }
+    return false;
+  }
+
+  bool report_words() {
+    const BounceKind kind = words_.delay || says_delay() ? BounceKind::delay : BounceKind::bounce;
+    settle(kind, words_.rule);
+    for (const TextRecipient& one : words_.recipients) {
+      add({.address = one.original.empty() ? one.address : one.original,
+           .kind = kind,
+           .diagnostic = one.diagnostic});
+    }
+    return true;
+  }
+
+  bool report_unknown() {
+    const std::vector<std::string> names = failed_recipients();
+    std::string_view diagnostic =
+        texts_.empty() ? std::string_view{} : texts_.front().before_original().substr(0, k_words_max);
+    const bool notice = failure_subject(top_.subject) || delay_subject(top_.subject);
+    const BounceKind kind = says_delay() ? BounceKind::delay : BounceKind::bounce;
+    if (!names.empty()) {
+      settle(kind, "failed-recipients-field");
+      for (const std::string& name : names)
+        add({.address = name, .kind = kind, .diagnostic = diagnostic});
+      return true;
+    }
+    for (const TextLines& text : texts_) {
+      words_ = read_unknown(text, context());
+      if (!words_.recipients.empty() &&
+          (notice || find_reply_code(words_.recipients.front().diagnostic) != 0 ||
+           words_.rule == "daemon-list"))
+        return report_words();
+    }
+    if (!notice) return false;
+    settle(kind, "daemon-no-address");
+    if (returned_to().empty()) return true;
+    settle(kind, "returned-to");
+    add({.address = returned_to(), .kind = kind, .diagnostic = diagnostic});
+    return true;
+  }
+
+  std::vector<std::string> failed_recipients() {
+    std::vector<std::string> out;
+    const std::string_view value = top_.x_failed_recipients;
+    for (FoundAddress found = find_address(value); found && out.size() < bounds_.recipients;
+         found = find_address(value, found.end)) {
+      out.emplace_back(found.address);
+    }
+    return out;
+  }
+
+  // Whom the returned original was for; it may stand in the text.
+  std::string_view returned_to() {
+    if (!returned_.seen) {
+      for (const TextLines& text : texts_) {
+        if (!returned_.seen) read_returned(text.original(), returned_);
+      }
+    }
+    const std::string_view envelope = find_address(returned_.envelope_to).address;
+    return envelope.empty() ? find_address(returned_.to).address : envelope;
+  }
+
+  // ---- One recipient.
+
+  void add(const Finding& finding) {
+    if (parsed_.report.recipients.size() >= bounds_.recipients) return;
+    core::BouncedRecipient out;
+    out.address = printable(finding.address, k_address_max);
+    out.kind = finding.kind;
+    std::string_view status = finding.status;
+    const std::string_view told = find_status(finding.diagnostic);
+    if (status.empty() || (status.ends_with(".0.0") && !told.empty() && !told.ends_with(".0.0")))
+      status = told.empty() ? status : told;
+    const int code = find_reply_code(finding.diagnostic);
+    std::string_view host = finding.remote_host;
+    if (host.empty()) host = find_remote_host(finding.diagnostic);
+    out.status = status;
+    out.remote_host = printable(host, 255);
+    std::transform(out.remote_host.begin(), out.remote_host.end(), out.remote_host.begin(), lower);
+    out.diagnostic = printable(finding.diagnostic, core::k_bounce_diagnostic);
+    if (!finding.status.empty()) {
+      out.permanent = finding.status.starts_with('5');
+    } else if (!status.empty()) {
+      out.permanent = status.starts_with('5');
+    } else if (code != 0) {
+      out.permanent = code >= 500;
+    }
+    class_of(out, finding, code);
+    if (out.kind != BounceKind::bounce)
+      out.permanent = out.kind == BounceKind::delay ? std::optional(false) : std::nullopt;
+    parsed_.report.recipients.push_back(std::move(out));
+  }
+
+  static void class_of(core::BouncedRecipient& out, const Finding& finding, int code) {
+    if (out.kind == BounceKind::success) return;
+    std::string domain(out.address.substr(std::min(out.address.size(), out.address.rfind('@') + 1)));
+    std::transform(domain.begin(), domain.end(), domain.begin(), lower);
+    const core::RefusalClass found = core::classify({.status = out.status,
+                                                     .code = code,
+                                                     .diagnostic = finding.diagnostic,
+                                                     .remote_host = out.remote_host,
+                                                     .recipient_domain = domain,
+                                                     .at = find_refused_at(finding.diagnostic)});
+    out.bounce_class = found.bounce_class;
+    out.null_mx = found.null_mx;
+    if (found.permanent) out.permanent = found.permanent;
+  }
+
+  ParserBounds bounds_;
+  ScannedMail scanned_;
+  TopHeader top_;
+  ParsedMail parsed_;
+  std::deque<std::string> buffers_;  // decoded parts; views into them are all about
+  std::vector<TextLines> texts_;
+  ReturnedMail returned_;
+  Dsn dsn_;
+  TextReport words_;
+  JsonNotification notification_;
+  bool has_status_ = false;
+  bool has_receipt_ = false;
+  bool has_feedback_ = false;
+  bool original_part_ = false;
+  bool daemon_ = false;
+  bool trusted_ = false;
+};
+
+}  // namespace
+
+ParsedMail parse_mail(std::string_view bytes, const BounceMailbox& mailbox, const ParserBounds& bounds) {
+  return MailReader(bytes, mailbox, bounds).run();
+}
+
+}  // namespace mailotp::mail
