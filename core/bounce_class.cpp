@@ -1,11 +1,257 @@
 #include "core/bounce_class.h"
 
+#include <algorithm>
+#include <array>
+
+#include "core/bounce_words.h"
+
 namespace mailotp::core {
+namespace {
+
+using words::Match;
+using words::Matches;
+using words::Provider;
+using words::StatusMeaning;
+using words::Weight;
+
+constexpr std::size_t k_max_diagnostic = 2000;
+
+constexpr bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+constexpr bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+constexpr char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// "5.7.26": one digit, then two numbers of at most three; nothing of a longer number or of an address beside
+// it.
+std::size_t status_length(std::string_view text) {
+  if (text.size() < 5 || (text[0] != '2' && text[0] != '4' && text[0] != '5') || text[1] != '.') return 0;
+  std::size_t i = 2;
+  for (int number = 0; number < 2; ++number) {
+    const std::size_t first = i;
+    while (i < text.size() && is_digit(text[i]) && i - first < 4)
+      ++i;
+    if (i == first || i - first > 3) return 0;
+    if (number == 0 && (i >= text.size() || text[i++] != '.')) return 0;
+  }
+  if (i < text.size() && text[i] == '.' && i + 1 < text.size() && is_digit(text[i + 1])) return 0;
+  return i;
+}
+
+// A diagnostic made comparable: lower case, one space for any space, "@" for an address, without the codes
+// that begin each line of a reply of many lines; the first codes it names are kept aside.
+class Words {
+ public:
+  explicit Words(std::string_view diagnostic) {
+    std::string_view rest = diagnostic.substr(0, k_max_diagnostic);
+    while (!rest.empty()) {
+      if (at_word_start() && take_codes(rest)) continue;
+      if (rest[0] == '@' && size_ > 0 && text_[size_ - 1] != ' ') {
+        take_address(rest);
+        continue;
+      }
+      if (!is_space(rest[0]))
+        text_[size_++] = lower(rest[0]);
+      else if (size_ > 0 && text_[size_ - 1] != ' ')
+        text_[size_++] = ' ';
+      rest.remove_prefix(1);
+    }
+  }
+
+  [[nodiscard]] std::string_view text() const { return {text_.data(), size_}; }
+  [[nodiscard]] std::string_view status() const { return status_; }
+  [[nodiscard]] int code() const { return code_; }
+
+ private:
+  [[nodiscard]] bool at_word_start() const {
+    if (size_ == 0) return true;
+    const char c = text_[size_ - 1];
+    return c == ' ' || c == '(' || c == '#' || c == ':' || c == ';' || c == '<' || c == '[' || c == '"';
+  }
+
+  bool take_codes(std::string_view& rest) {
+    if (const std::size_t length = status_length(rest)) {
+      if (status_.empty()) status_ = rest.substr(0, length);
+      // The code stays in the text: some phrases name it.
+      for (std::size_t i = 0; i < length; ++i)
+        text_[size_++] = rest[i];
+      rest.remove_prefix(length);
+      return true;
+    }
+    if (rest.size() < 4 || (rest[0] != '4' && rest[0] != '5') || !is_digit(rest[1]) || !is_digit(rest[2]) ||
+        (rest[3] != ' ' && rest[3] != '-'))
+      return false;
+    const bool with_status = status_length(rest.substr(4)) != 0;
+    if (code_ == 0 && (with_status || rest[3] == '-' || size_ == 0 || text_[size_ - 1] == ' '))
+      code_ = (rest[0] - '0') * 100 + (rest[1] - '0') * 10 + (rest[2] - '0');
+    if (rest[3] == '-' && !with_status) {
+      rest.remove_prefix(4);
+      return true;
+    }
+    if (!with_status || size_ == 0) return false;
+    // The head of a further line.
+    const std::size_t length = 4 + status_length(rest.substr(4));
+    if (status_.empty()) status_ = rest.substr(4, length - 4);
+    rest.remove_prefix(length);
+    while (!rest.empty() && is_space(rest[0]))
+      rest.remove_prefix(1);
+    return true;
+  }
+
+  static bool ends_address(char c) {
+    return is_space(c) || c == '<' || c == '>' || c == '(' || c == ')' || c == '[' || c == ']' || c == '"' ||
+           c == '\'' || c == ',' || c == ';' || c == ':';
+  }
+
+  void take_address(std::string_view& rest) {
+    while (size_ > 0 && !ends_address(text_[size_ - 1]))
+      --size_;
+    text_[size_++] = '@';
+    while (!rest.empty() && !ends_address(rest[0]))
+      rest.remove_prefix(1);
+  }
+
+  std::array<char, k_max_diagnostic> text_;
+  std::size_t size_ = 0;
+  std::string_view status_;  // of the diagnostic
+  int code_ = 0;
+};
+
+std::string_view detail_of(std::string_view status) {
+  const std::size_t dot = status.find('.');
+  return dot == std::string_view::npos ? std::string_view{} : status.substr(dot + 1);
+}
+
+bool is_under(std::string_view host, std::string_view suffix) {
+  if (!host.ends_with(suffix)) return false;
+  return host.size() == suffix.size() || host[host.size() - suffix.size() - 1] == '.';
+}
+
+Provider provider_of(const RefusalWords& words) {
+  for (const words::ProviderHost& known : words::provider_hosts()) {
+    if (is_under(words.remote_host, known.suffix)) return known.provider;
+  }
+  if (!words.remote_host.empty()) return Provider::any;
+  for (const words::ProviderHost& known : words::provider_hosts()) {
+    if (is_under(words.recipient_domain, known.suffix)) return known.provider;
+  }
+  return Provider::any;
+}
+
+// Of phrases that weigh the same, the class that stands first here is meant: what is said of the message's
+// way comes before what is said of the recipient, for that one has consequences.
+constexpr std::array k_precedence{
+    BounceClass::mailbox_full,
+    BounceClass::greylisted,
+    BounceClass::too_large,
+    BounceClass::mailbox_disabled,
+    BounceClass::auth,
+    BounceClass::rate_limited,
+    BounceClass::spam,
+    BounceClass::ip_blocked,
+    BounceClass::host_not_accepting,
+    BounceClass::host_unknown,
+    BounceClass::recipient_filtered,
+    BounceClass::sender_rejected,
+    BounceClass::user_unknown,
+    BounceClass::content,
+    BounceClass::security,
+    BounceClass::suppressed,
+    BounceClass::network,
+    BounceClass::expired,
+    BounceClass::policy,
+    BounceClass::system,
+    BounceClass::unknown,
+};
+
+int rank_of(const words::Phrase& phrase) {
+  const auto* const place = std::ranges::find(k_precedence, phrase.bounce_class);
+  return static_cast<int>(phrase.weight) * k_bounce_classes - static_cast<int>(place - k_precedence.begin());
+}
+
+// The phrase that counts: none that is part of a longer one.
+const words::Phrase* best_phrase(const Matches& matches, Provider provider) {
+  const words::Phrase* best = nullptr;
+  for (std::size_t i = 0; i < matches.count; ++i) {
+    const Match& match = matches.of[i];
+    if (match.phrase->provider != Provider::any && match.phrase->provider != provider) continue;
+    const bool part =
+        std::any_of(matches.of.begin(), matches.of.begin() + matches.count, [&](const Match& other) {
+          return other.begin <= match.begin && other.end >= match.end &&
+                 other.end - other.begin > match.end - match.begin;
+        });
+    if (part) continue;
+    if (best == nullptr || rank_of(*match.phrase) > rank_of(*best)) best = match.phrase;
+  }
+  return best;
+}
+
+const StatusMeaning* meaning_of_status(std::string_view detail) {
+  for (const StatusMeaning& meaning : words::status_meanings()) {
+    if (meaning.detail == detail) return &meaning;
+  }
+  return nullptr;
+}
+
+BounceClass class_of_code(int code, RefusedAt at, std::string_view detail) {
+  if (detail.starts_with("6.")) return BounceClass::content;
+  if (detail.starts_with("7.6") && detail.size() == 5) return BounceClass::ip_blocked;
+  if (detail.starts_with("7.")) return BounceClass::policy;
+  if (code == 552) return BounceClass::too_large;
+  if (code == 556) return BounceClass::host_not_accepting;
+  if (code >= 500 && code <= 504) return BounceClass::system;
+  if (code == 530 || code == 535) return BounceClass::security;
+  if (code == 421) return BounceClass::network;
+  if (at == RefusedAt::session) return BounceClass::ip_blocked;
+  if (at == RefusedAt::mail) return BounceClass::sender_rejected;
+  if (at == RefusedAt::rcpt && (code == 550 || code == 551 || code == 553)) return BounceClass::user_unknown;
+  if (code >= 550 && code <= 559 && at == RefusedAt::data) return BounceClass::content;
+  return BounceClass::unknown;
+}
+
+bool is_generic(std::string_view detail) {
+  return detail.empty() || detail == "0.0";
+}
+
+}  // namespace
 
 RefusalClass classify(const RefusalWords& words) {
   RefusalClass out;
-  if (words.status.ends_with(".1.1")) out.bounce_class = BounceClass::user_unknown;
-  if (words.status.ends_with(".2.2")) out.bounce_class = BounceClass::mailbox_full;
+  const Words said(words.diagnostic);
+  const Matches matches = words::matches_in(said.text());
+  const RefusedAt at = words.at == RefusedAt::unknown ? matches.at : words.at;
+  const int code = words.code != 0 ? words.code : said.code();
+  const Provider provider = provider_of(words);
+  std::string_view detail = detail_of(words.status);
+  if (is_generic(detail) && !said.status().empty()) {
+    detail = detail_of(said.status());
+    if (!words.status.empty() && words.status[0] != said.status()[0]) out.permanent = said.status()[0] == '5';
+  }
+  const StatusMeaning* const status = meaning_of_status(detail);
+  const words::Phrase* const phrase = best_phrase(matches, provider);
+
+  if (phrase != nullptr && phrase->weight == Weight::certain)
+    out.bounce_class = phrase->bounce_class;
+  else if (status != nullptr && status->specific)
+    out.bounce_class = status->bounce_class;
+  else if (phrase != nullptr && phrase->weight == Weight::plain)
+    out.bounce_class = phrase->bounce_class;
+  else if (status != nullptr)
+    out.bounce_class = status->bounce_class;
+  else if (const BounceClass by_code = class_of_code(code, at, detail); by_code != BounceClass::unknown)
+    out.bounce_class = by_code;
+  else if (phrase != nullptr)
+    out.bounce_class = phrase->bounce_class;
+  // A filter on the content says so after DATA even in the words for an address that does not exist.
+  if (out.bounce_class == BounceClass::user_unknown && at == RefusedAt::data && detail != "1.1")
+    out.bounce_class = BounceClass::recipient_filtered;
+  out.null_mx = out.bounce_class == BounceClass::host_not_accepting && (detail == "1.10" || code == 556);
   return out;
 }
 
