@@ -65,6 +65,7 @@ FoundAddress around(std::string_view text, std::size_t at, std::size_t floor) {
       --end;
   }
   const std::size_t whole = begin;
+  if (istarts_with(text.substr(begin, at - begin), "smtp=")) begin += 5;
   while (begin < at && std::string_view("'`=*|/#").find(text[begin]) != std::string_view::npos)
     ++begin;
   if (begin == at || end <= at + 1 || end - begin > k_address_max) return {};

@@ -47,7 +47,7 @@ constexpr TextFormat k_ezweb{.rule = "ezweb-text", .shape = anywhere};
 constexpr TextFormat k_verizon{.rule = "verizon-text", .shape = keyword, .keyword = "to:"};
 constexpr TextFormat k_trouble{.rule = "trouble-text", .shape = angle};
 constexpr TextFormat k_smtp32{.rule = "smtp32-text", .shape = anywhere};
-constexpr TextFormat k_surfcontrol{.rule = "surfcontrol-text", .shape = keyword, .keyword = "to:"};
+constexpr TextFormat k_surfcontrol{.rule = "surfcontrol-text", .shape = keyword, .keyword = "addressed to:"};
 constexpr TextFormat k_barracuda{.rule = "barracuda-text", .shape = anywhere};
 constexpr TextFormat k_fml{.rule = "fml-text", .shape = angle, .trust = Trust::alone};
 constexpr TextFormat k_workmail{.rule = "workmail-text"};
@@ -66,6 +66,7 @@ constexpr TextFormat k_non_delivery{.rule = "non-delivery-text", .shape = angle,
 constexpr TextFormat k_mdaemon{.rule = "mdaemon-text", .end = "session transcript"};
 constexpr TextFormat k_listed{.rule = "listed-text"};
 constexpr TextFormat k_sentence{.rule = "sentence-text", .shape = anywhere};
+constexpr TextFormat k_quoted_to{.rule = "quoted-to-text", .shape = keyword, .keyword = "to:"};
 constexpr TextFormat k_failed_keyword{
     .rule = "failed-recipient-text", .shape = keyword, .keyword = "failed recipient:"};
 constexpr TextFormat k_warning{.rule = "warning-text", .shape = anywhere, .delay = true};
@@ -88,6 +89,7 @@ constexpr std::array k_markers{
     begin("hi. this is the", k_qmail),
     begin("this is a permanent error; i", k_qmail),
     begin("i'm afraid i wasn't able to deliver", k_qmail),
+    begin("i'm afraid i wasn't able to deliver the following message", k_quoted_to),
     begin("i am afraid i was not able to deliver", k_qmail),
     begin("we're sorry. there's a problem with the e-mail address", k_qmail),
     begin("this message was created automatically by mail delivery", k_exim),
@@ -166,6 +168,7 @@ constexpr std::array k_markers{
     begin("the following recipient did not receive this message", k_ezweb),
     begin("message could not be delivered to mobile", k_verizon),
     begin("we had trouble delivering your message", k_trouble),
+    begin("the following recipients returned permanent errors", k_trouble),
     begin("unknown user:", k_smtp32),
     begin("unknown host:", k_smtp32),
     begin("user mailbox exceeds allowed size:", k_smtp32),
@@ -203,6 +206,29 @@ constexpr std::array k_markers{
     begin("your message could not be delivered to the following", k_listed),
     begin("your message was not delivered to the following", k_listed),
     begin("the following destination addresses were unknown", k_listed),
+    begin("these recipients of your message have been processed", k_listed),
+    begin("unable to deliver the message to the following", k_listed),
+    begin("unable to deliver your message to the following", k_listed),
+    begin("there was a problem with delivering your message to the following", k_listed),
+    begin("your mail message to the following address", k_listed),
+    begin("your mail could not be delivered to the following", k_listed),
+    begin("your e-mail could not be delivered to the following", k_listed),
+    begin("your email could not be delivered to the following", k_listed),
+    begin("the message could not be delivered to the following", k_listed),
+    begin("mail could not be delivered to the following", k_listed),
+    begin("i was unable to deliver your message to the following", k_listed),
+    begin("we were unable to deliver your message to the following", k_listed),
+    begin("undeliverable recipients", k_listed),
+    begin("the following recipients are invalid", k_listed),
+    begin("the following message to", k_sentence),
+    begin("the message could not be delivered to", k_sentence),
+    begin("your mail could not be delivered to", k_sentence),
+    begin("your e-mail could not be delivered to", k_sentence),
+    begin("your email could not be delivered to", k_sentence),
+    begin("could not send message to", k_sentence),
+    begin("could not send your message to", k_sentence),
+    begin("unable to deliver to", k_sentence),
+    begin("you sent mail to", k_sentence),
     begin("intended recipient", k_sentence),
     begin("undeliverable address", k_sentence),
     begin("the following message, addressed to", k_sentence),
@@ -261,6 +287,8 @@ constexpr std::array k_markers{
     original("your message reads"),
     original("begin message header"),
     original("begin forwarded message"),
+    original("forwarded message"),
+    original("forwarded by "),
     original("mensaje original adjunto"),
     original("non-delivered message"),
     original("attached is a copy"),
@@ -284,6 +312,14 @@ constexpr std::array k_markers{
     late("please note that this is only a temporary failure"),
     late("warning: message still undelivered"),
     late("will keep trying"),
+    late("delays in delivering your message"),
+    late("your message has not yet been delivered"),
+    late("your mail has not yet been delivered"),
+    late("your message is delayed"),
+    late("delivery of your message has been delayed"),
+    late("delivery will be retried"),
+    late("we will continue to try"),
+    late("the system will continue to try"),
     late("your message has been delayed"),
     late("gmail will retry"),
     late("delivery is delayed to"),

@@ -72,6 +72,7 @@ class MailReader {
           break;
         case PartType::receipt:
           has_receipt_ = true;
+          read_receipt(text_of(part));
           break;
         case PartType::feedback:
           has_feedback_ = true;
@@ -88,6 +89,25 @@ class MailReader {
     }
     read_instead(PartType::html);
     read_instead(PartType::preamble);
+  }
+
+  // A receipt that a mail filter or a full mailbox gave instead of taking the mail (RFC 5429 section 2.2.1)
+  // is a refusal; a person's or a reader's is not.
+  void read_receipt(std::string_view text) {
+    const std::size_t at = ifind(text, "disposition:");
+    if (at == std::string_view::npos) return;
+    const std::string_view value = text.substr(at, 200);
+    const bool gone = icontains(value, "deleted") || icontains(value, "failed") || icontains(value, "denied");
+    if (!icontains(value, "automatic-action") || !gone) return;
+    for (const TextLines& words : texts_) {
+      const std::string_view said = words.before_original().substr(0, k_words_max);
+      if (!icontains(said, "automatically rejected") && !icontains(said, "was rejected") &&
+          !icontains(said, "refused by the recipient") && !icontains(said, "quota exceeded"))
+        continue;
+      refused_ = true;
+      read_dsn(text, bounds_.recipients, dsn_);
+      return;
+    }
   }
 
   // Where no part of text says anything.
@@ -110,7 +130,7 @@ class MailReader {
   void decide() {
     daemon_ = from_daemon(top_);
     trusted_ = daemon_ || null_return_path(top_) || !top_.x_failed_recipients.empty();
-    if (decide_by_type() || decide_by_challenge() || decide_by_dsn() || decide_by_notification()) return;
+    if (decide_by_challenge() || decide_by_dsn() || decide_by_type() || decide_by_notification()) return;
     if (auto_reply_subject(top_.subject) && top_.x_failed_recipients.empty())
       return settle(BounceKind::auto_reply, "auto-reply-subject");
     if (scanned_.type == MailType::digest) return settle(BounceKind::none, "digest");
@@ -125,6 +145,7 @@ class MailReader {
   }
 
   bool decide_by_type() {
+    if (refused_) return report_dsn("receipt-of-refusal");
     if (has_feedback_ || iequals(scanned_.report_type, "feedback-report")) {
       settle(BounceKind::feedback, "feedback-report");
     } else if (has_receipt_ || iequals(scanned_.report_type, "disposition-notification")) {
@@ -139,12 +160,23 @@ class MailReader {
 
   bool decide_by_challenge() {
     if (!from_challenge_service(top_)) return false;
+    // Held until the sender proves himself: the fields say so, and the address is alive.
+    const bool held = icontains(top_.subject, "action required") ||
+                      std::any_of(texts_.begin(), texts_.end(), [](const TextLines& text) {
+                        return icontains(text.before_original(), "waitlisted");
+                      });
+    if (held && decide_by_dsn()) {
+      for (core::BouncedRecipient& one : parsed_.report.recipients)
+        one.bounce_class = core::BounceClass::policy;
+      parsed_.report.rule = "challenge-fields";
+      return true;
+    }
     settle(BounceKind::auto_reply, "challenge");
     return true;
   }
 
   bool decide_by_dsn() {
-    if (!has_status_ || (scanned_.type != MailType::report && !trusted_)) return false;
+    if (!has_status_ || has_feedback_ || (scanned_.type != MailType::report && !trusted_)) return false;
     return report_dsn("dsn-fields");
   }
 
@@ -277,12 +309,16 @@ class MailReader {
   bool decide_by_text() {
     if (trusted_ && report_text_fields()) return true;
     read_words();
-    if (!words_.recipients.empty() && (trusted_ || words_.trust == Trust::alone)) return report_words();
-    if (!daemon_ && top_.x_failed_recipients.empty()) {
-      if (!trusted_ || top_.from_list || says_auto_reply(top_) || !failure_subject(top_.subject))
-        return false;
-    }
-    return report_unknown();
+    const bool notice = failure_subject(top_.subject) || delay_subject(top_.subject);
+    const bool told =
+        trusted_ || words_.trust == Trust::alone ||
+        (notice && top_.in_reply_to.empty() && !top_.from_list && !forwarded_subject(top_.subject));
+    if (!words_.recipients.empty() && told) return report_words();
+    // Without a format only a daemon's own address, the null return path or X-Failed-Recipients count.
+    const bool named = !top_.x_failed_recipients.empty();
+    if (!named && !from_daemon_address(top_) && !null_return_path(top_)) return false;
+    if (!named && !daemon_ && (top_.from_list || says_auto_reply(top_) || !notice)) return false;
+    return report_unknown(notice);
   }
 
   bool report_text_fields() {
@@ -307,11 +343,10 @@ class MailReader {
     return true;
   }
 
-  bool report_unknown() {
+  bool report_unknown(bool notice) {
     const std::vector<std::string> names = failed_recipients();
     std::string_view diagnostic =
         texts_.empty() ? std::string_view{} : texts_.front().before_original().substr(0, k_words_max);
-    const bool notice = failure_subject(top_.subject) || delay_subject(top_.subject);
     const BounceKind kind = says_delay() ? BounceKind::delay : BounceKind::bounce;
     if (!names.empty()) {
       settle(kind, "failed-recipients-field");
@@ -321,10 +356,9 @@ class MailReader {
     }
     for (const TextLines& text : texts_) {
       words_ = read_unknown(text, context());
-      if (!words_.recipients.empty() &&
-          (notice || find_reply_code(words_.recipients.front().diagnostic) != 0 ||
-           words_.rule == "daemon-list"))
-        return report_words();
+      if (words_.recipients.empty()) continue;
+      const bool telling = words_.rule == "daemon-list" || says_why(words_.recipients.front());
+      if (notice || (telling && null_return_path(top_))) return report_words();
     }
     if (!notice) return false;
     settle(kind, "daemon-no-address");
@@ -332,6 +366,17 @@ class MailReader {
     settle(kind, "returned-to");
     add({.address = returned_to(), .kind = kind, .diagnostic = diagnostic});
     return true;
+  }
+
+  static core::RefusalClass class_by_words(std::string_view words) {
+    core::RefusalWords refusal;
+    refusal.diagnostic = words;
+    return core::classify(refusal);
+  }
+
+  static bool says_why(const TextRecipient& one) {
+    return find_reply_code(one.diagnostic) != 0 ||
+           class_by_words(one.diagnostic).bounce_class != core::BounceClass::unknown;
   }
 
   std::vector<std::string> failed_recipients() {
@@ -399,6 +444,10 @@ class MailReader {
     out.bounce_class = found.bounce_class;
     out.null_mx = found.null_mx;
     if (found.permanent) out.permanent = found.permanent;
+    // Nobody gave a code: an address that does not exist will not exist tomorrow.
+    const bool dead = found.bounce_class == core::BounceClass::user_unknown ||
+                      found.bounce_class == core::BounceClass::host_unknown;
+    if (!out.permanent && dead) out.permanent = true;
   }
 
   ParserBounds bounds_;
@@ -413,6 +462,7 @@ class MailReader {
   JsonNotification notification_;
   bool has_status_ = false;
   bool has_receipt_ = false;
+  bool refused_ = false;  // a receipt says so
   bool has_feedback_ = false;
   bool original_part_ = false;
   bool daemon_ = false;

@@ -4,6 +4,7 @@
 
 #include "mail/bounce/ascii.h"
 #include "mail/bounce/find_address.h"
+#include "mail/bounce/reply_words.h"
 
 namespace mailotp::mail {
 namespace {
@@ -14,6 +15,7 @@ constexpr std::size_t k_delay_lines = 40;
 constexpr std::size_t k_list_lines = 400;    // of one list of recipients
 constexpr std::size_t k_unknown_lines = 60;  // that read_unknown looks at
 constexpr std::size_t k_diagnostic_max = 2000;
+constexpr std::size_t k_lead_lines = 10;  // before the marker
 
 // An address, and where in its line the words about it begin.
 struct Named {
@@ -126,6 +128,8 @@ class ListReader {
 
   TextReport read(std::size_t first_line, std::size_t offset) {
     std::size_t at = first_line;
+    if (format_.shape == Shape::anywhere || format_.shape == Shape::angle)
+      before_ = trim(lines_[at].substr(0, offset));
     const std::size_t last = std::min(lines_.size(), first_line + k_list_lines);
     std::string_view line = lines_[at].substr(std::min(offset, lines_[at].size()));
     while (!line.empty() && (is_blank(line.front()) || line.front() == ':'))
@@ -173,7 +177,9 @@ class ListReader {
       recipient.address.push_back('@');
       recipient.address += context_.reporting_domain;
     }
-    std::string_view behind = line.substr(named.behind);
+    // In a sentence the words before the address tell as much as those behind it.
+    const bool sentence = format_.shape == Shape::anywhere || format_.shape == Shape::angle;
+    std::string_view behind = line.substr(sentence ? 0 : named.behind);
     while (!behind.empty() && std::string_view(":;,> \t").find(behind.front()) != std::string_view::npos)
       behind.remove_prefix(1);
     append_words(behind, recipient.diagnostic);
@@ -184,20 +190,47 @@ class ListReader {
     return format_.shape == Shape::listed && !report_.recipients.empty() && named.indent > indent_ + 1;
   }
 
+  // A diagnostic that names no code is completed from what stands around the list: the words that open it,
+  // those before it, and a transcript behind it.
   void finish(std::size_t first_line, std::size_t end_line) {
+    if (report_.recipients.empty()) return;
+    std::string opening(trim(lines_[first_line]));
+    if (first_line > 0 && format_.shape != Shape::listed)
+      opening = std::string(trim(lines_[first_line - 1])) + " " + opening;
+    std::string lead;
+    for (std::size_t at = first_line - std::min(first_line, k_lead_lines); at < first_line; ++at)
+      append_words(lines_[at], lead);
     std::string rest;
     for (std::size_t at = end_line; at < lines_.size() && rest.size() < k_diagnostic_max; ++at)
       append_words(lines_[at], rest);
-    if (report_.recipients.empty()) return;
-    if (!before_.empty() && first_line > 0)
-      before_ = std::string(trim(lines_[first_line - 1])) + " " + before_;
     for (TextRecipient& recipient : report_.recipients) {
       recipient.original = original_of(recipient.diagnostic);
-      const bool only_origin =
-          !recipient.original.empty() && recipient.diagnostic.size() < recipient.original.size() + 30;
-      if (recipient.diagnostic.empty() || only_origin) append_words(rest, recipient.diagnostic);
-      if (recipient.diagnostic.empty()) recipient.diagnostic = before_;
+      const bool poor = says_nothing(recipient);
+      for (const std::string* piece : {&rest, &before_, &lead}) {
+        if (has_code(recipient.diagnostic)) break;
+        if (has_code(*piece)) append_words(*piece, recipient.diagnostic);
+      }
+      if (!poor || has_code(recipient.diagnostic)) continue;
+      for (const std::string* piece : {&opening, &before_, &rest})
+        append_words(*piece, recipient.diagnostic);
     }
+  }
+
+  static bool has_code(std::string_view words) {
+    return find_reply_code(words) != 0 || !find_status(words).empty();
+  }
+
+  // Letters beside addresses and where they come from.
+  static bool says_nothing(const TextRecipient& recipient) {
+    std::size_t letters = 0;
+    bool inside = false;
+    for (const char c : recipient.diagnostic) {
+      if (c == '<' || c == '(') inside = true;
+      if (c == '>' || c == ')') inside = false;
+      if (!inside && is_alpha(c)) ++letters;
+    }
+    const bool reason = icontains(recipient.diagnostic, "(reason");
+    return letters < 4 && !reason;
   }
 
   const std::vector<std::string_view>& lines_;

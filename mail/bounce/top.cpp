@@ -5,6 +5,7 @@
 
 #include "mail/bounce/ascii.h"
 #include "mail/bounce/decode.h"
+#include "mail/bounce/find_address.h"
 
 namespace mailotp::mail {
 namespace {
@@ -157,7 +158,7 @@ constexpr std::array<std::string_view, 46> k_auto_reply_subjects{"auto:",
                                                                  "автоматический ответ",
                                                                  "自動応答"};
 
-constexpr std::array<std::string_view, 34> k_daemon_words{"mailer-daemon",
+constexpr std::array<std::string_view, 43> k_daemon_words{"mailer-daemon",
                                                           "mailer_daemon",
                                                           "mailerdaemon",
                                                           "mailer daemon",
@@ -188,6 +189,15 @@ constexpr std::array<std::string_view, 34> k_daemon_words{"mailer-daemon",
                                                           "daemon@",
                                                           "bounces@",
                                                           "bounce@",
+                                                          "mail gateway",
+                                                          "smtp gateway",
+                                                          "mail-gateway",
+                                                          "antivirus",
+                                                          "scanmail",
+                                                          "viruswall",
+                                                          "transfer agent",
+                                                          "delivery agent",
+                                                          "smtpd@",
                                                           "delivery report",
                                                           "sns.amazonaws.com",
                                                           "administrador del sistema"};
@@ -285,6 +295,16 @@ bool from_daemon(const TopHeader& top) {
          (from.empty() && contains_one_of(top.sender.substr(0, 300), k_daemon_words));
 }
 
+bool from_daemon_address(const TopHeader& top) {
+  const std::string_view from = trim(top.from);
+  if (from.empty() || from.ends_with("<>")) return true;
+  const std::string_view address = find_address(from).address;
+  static constexpr std::array<std::string_view, 9> k_locals{"mailer-daemon", "postmaster", "mailerdaemon",
+                                                            "mailer_daemon", "mdaemon",    "post_master",
+                                                            "mail-daemon",   "maildaemon", "daemon"};
+  return address.empty() || contains_one_of(address.substr(0, address.rfind('@')), k_locals);
+}
+
 bool null_return_path(const TopHeader& top) {
   if (!top.has_return_path) return false;
   const std::string_view path = trim(top.return_path);
@@ -308,6 +328,12 @@ bool says_auto_reply(const TopHeader& top) {
 
 bool failure_subject(std::string_view subject) {
   return contains_one_of(subject, k_failure_words);
+}
+
+bool forwarded_subject(std::string_view subject) {
+  static constexpr std::array<std::string_view, 10> k_prefixes{
+      "re:", "fwd:", "fw:", "aw:", "wg:", "tr:", "rv:", "enc:", "vs:", "[fwd"};
+  return starts_with_one_of(trim(subject), k_prefixes);
 }
 
 bool delay_subject(std::string_view subject) {

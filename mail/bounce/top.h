@@ -35,6 +35,8 @@ struct TopHeader {
 
 // From is a mailer-daemon, a postmaster or some such, or empty.
 [[nodiscard]] bool from_daemon(const TopHeader& top);
+// The address in From is one that only programs have: mailer-daemon@, postmaster@, …, or none.
+[[nodiscard]] bool from_daemon_address(const TopHeader& top);
 // Return-Path is there and empty ("<>"), or is a mailer-daemon.
 [[nodiscard]] bool null_return_path(const TopHeader& top);
 // The subject begins as an automatic reply's does, in some fifteen languages.
@@ -44,6 +46,8 @@ struct TopHeader {
 // The subject is that of a notice about a delivery: failed or late.
 [[nodiscard]] bool failure_subject(std::string_view subject);
 [[nodiscard]] bool delay_subject(std::string_view subject);
+// A person's answer to such a notice, or one passed on.
+[[nodiscard]] bool forwarded_subject(std::string_view subject);
 // One of the services that ask the sender to prove himself.
 [[nodiscard]] bool from_challenge_service(const TopHeader& top);
 
