@@ -12,6 +12,7 @@
 #include "mail/bounce/dsn.h"
 #include "mail/bounce/find_address.h"
 #include "mail/bounce/notification.h"
+#include "mail/bounce/recipient.h"
 #include "mail/bounce/reply_words.h"
 #include "mail/bounce/returned.h"
 #include "mail/bounce/text_report.h"
@@ -24,15 +25,6 @@ using core::BounceKind;
 
 constexpr std::size_t k_text_parts = 6;  // read for words
 constexpr std::size_t k_words_max = 2000;
-
-// Everything that is known of one recipient before it is classed.
-struct Finding {
-  std::string_view address = {};
-  BounceKind kind = BounceKind::bounce;
-  std::string_view status = {};
-  std::string_view diagnostic = {};
-  std::string_view remote_host = {};
-};
 
 class MailReader {
  public:
@@ -404,50 +396,7 @@ class MailReader {
 
   void add(const Finding& finding) {
     if (parsed_.report.recipients.size() >= bounds_.recipients) return;
-    core::BouncedRecipient out;
-    out.address = printable(finding.address, k_address_max);
-    out.kind = finding.kind;
-    std::string_view status = finding.status;
-    const std::string_view told = find_status(finding.diagnostic);
-    if (status.empty() || (status.ends_with(".0.0") && !told.empty() && !told.ends_with(".0.0")))
-      status = told.empty() ? status : told;
-    const int code = find_reply_code(finding.diagnostic);
-    std::string_view host = finding.remote_host;
-    if (host.empty()) host = find_remote_host(finding.diagnostic);
-    out.status = status;
-    out.remote_host = printable(host, 255);
-    std::transform(out.remote_host.begin(), out.remote_host.end(), out.remote_host.begin(), lower);
-    out.diagnostic = printable(finding.diagnostic, core::k_bounce_diagnostic);
-    if (!finding.status.empty()) {
-      out.permanent = finding.status.starts_with('5');
-    } else if (!status.empty()) {
-      out.permanent = status.starts_with('5');
-    } else if (code != 0) {
-      out.permanent = code >= 500;
-    }
-    class_of(out, finding, code);
-    if (out.kind != BounceKind::bounce)
-      out.permanent = out.kind == BounceKind::delay ? std::optional(false) : std::nullopt;
-    parsed_.report.recipients.push_back(std::move(out));
-  }
-
-  static void class_of(core::BouncedRecipient& out, const Finding& finding, int code) {
-    if (out.kind == BounceKind::success) return;
-    std::string domain(out.address.substr(std::min(out.address.size(), out.address.rfind('@') + 1)));
-    std::transform(domain.begin(), domain.end(), domain.begin(), lower);
-    const core::RefusalClass found = core::classify({.status = out.status,
-                                                     .code = code,
-                                                     .diagnostic = finding.diagnostic,
-                                                     .remote_host = out.remote_host,
-                                                     .recipient_domain = domain,
-                                                     .at = find_refused_at(finding.diagnostic)});
-    out.bounce_class = found.bounce_class;
-    out.null_mx = found.null_mx;
-    if (found.permanent) out.permanent = found.permanent;
-    // Nobody gave a code: an address that does not exist will not exist tomorrow.
-    const bool dead = found.bounce_class == core::BounceClass::user_unknown ||
-                      found.bounce_class == core::BounceClass::host_unknown;
-    if (!out.permanent && dead) out.permanent = true;
+    parsed_.report.recipients.push_back(recipient_of(finding));
   }
 
   ParserBounds bounds_;

@@ -182,6 +182,7 @@ class ListReader {
     std::string_view behind = line.substr(sentence ? 0 : named.behind);
     while (!behind.empty() && std::string_view(":;,> \t").find(behind.front()) != std::string_view::npos)
       behind.remove_prefix(1);
+    if (sentence) append_words(before_, recipient.diagnostic);
     append_words(behind, recipient.diagnostic);
   }
 

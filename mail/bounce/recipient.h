@@ -1,0 +1,21 @@
+// One recipient of a report: what was found of it in fields and words, classed.
+#pragma once
+
+#include <string_view>
+
+#include "core/bounce.h"
+
+namespace mailotp::mail {
+
+// As found, of any length and any bytes.
+struct Finding {
+  std::string_view address = {};
+  core::BounceKind kind = core::BounceKind::bounce;
+  std::string_view status = {};  // of the Status field, not of the words
+  std::string_view diagnostic = {};
+  std::string_view remote_host = {};
+};
+
+[[nodiscard]] core::BouncedRecipient recipient_of(const Finding& finding);
+
+}  // namespace mailotp::mail
