@@ -41,9 +41,10 @@ std::string_view trim(std::string_view text) {
 }
 
 Lines::Lines(std::string_view text) : text_(text) {
-  const std::size_t end = text.find_first_of("\r\n");
-  bare_cr_ = end != std::string_view::npos && text[end] == '\r' && end + 1 < text.size() &&
-             text[end + 1] != '\n' && text[end + 1] != '\r';
+  std::size_t end = text.find_first_of("\r\n");
+  if (end == std::string_view::npos || text[end] == '\n') return;
+  end = text.find_first_not_of('\r', end);
+  bare_cr_ = end != std::string_view::npos && text[end] != '\n';
 }
 
 std::size_t Lines::end_of_line() const {

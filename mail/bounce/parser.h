@@ -35,6 +35,7 @@ struct ParsedMail {
   std::vector<AddressedTo> addressed_to;
   bool cut = false;      // the mail was larger than a bound: what was looked at is its beginning
   std::size_t work = 0;  // of the scanner, in lines: for tests of the bound
+  bool operator==(const ParsedMail&) const = default;
 };
 
 struct ParserBounds {

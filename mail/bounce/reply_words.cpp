@@ -70,8 +70,8 @@ std::string_view find_status(std::string_view text) {
   for (std::size_t dot = text.find('.'); dot != std::string_view::npos; dot = text.find('.', dot + 1)) {
     if (dot == 0 || (text[dot - 1] != '5' && text[dot - 1] != '4' && text[dot - 1] != '2')) continue;
     const std::size_t begin = dot - 1;
-    if (begin > 0 && (is_alnum(text[begin - 1]) || text[begin - 1] == '.' || text[begin - 1] == '-'))
-      continue;
+    if (begin > 0 && (is_alnum(text[begin - 1]) || text[begin - 1] == '.')) continue;
+    if (begin > 1 && text[begin - 1] == '-' && !is_digit(text[begin - 2])) continue;
     const std::size_t second = number_length(text, dot + 1);
     if (second == 0 || dot + 1 + second >= text.size() || text[dot + 1 + second] != '.') continue;
     const std::size_t third_at = dot + 1 + second + 1;

@@ -299,9 +299,13 @@ void TextLines::look_at(std::string_view line, std::size_t begin) {
 }
 
 TextReport read_formats(const TextLines& lines, const TextContext& context) {
-  for (const TextLines::Hit& hit : lines.hits()) {
-    TextReport report = ListReader(lines, context, *hit.format).read(hit.line, hit.offset);
-    if (!report.recipients.empty()) return report;
+  // A notice of a delay opens with words that a failure's has too: its own come first.
+  for (const bool delay : {true, false}) {
+    for (const TextLines::Hit& hit : lines.hits()) {
+      if (hit.format->delay != delay) continue;
+      TextReport report = ListReader(lines, context, *hit.format).read(hit.line, hit.offset);
+      if (!report.recipients.empty()) return report;
+    }
   }
   return {};
 }
