@@ -153,19 +153,19 @@ constexpr std::array k_precedence{
     BounceClass::mailbox_disabled,
     BounceClass::auth,
     BounceClass::rate_limited,
+    BounceClass::content,
     BounceClass::spam,
     BounceClass::ip_blocked,
     BounceClass::host_not_accepting,
+    BounceClass::network,
     BounceClass::host_unknown,
     BounceClass::recipient_filtered,
     BounceClass::sender_rejected,
     BounceClass::user_unknown,
-    BounceClass::content,
     BounceClass::security,
     BounceClass::suppressed,
-    BounceClass::network,
-    BounceClass::expired,
     BounceClass::policy,
+    BounceClass::expired,
     BounceClass::system,
     BounceClass::unknown,
 };
@@ -199,6 +199,13 @@ const StatusMeaning* meaning_of_status(std::string_view detail) {
   return nullptr;
 }
 
+std::optional<BounceClass> meaning_at(Provider provider, std::string_view detail) {
+  for (const words::ProviderStatus& meaning : words::provider_statuses()) {
+    if (meaning.provider == provider && meaning.detail == detail) return meaning.bounce_class;
+  }
+  return std::nullopt;
+}
+
 BounceClass class_of_code(int code, RefusedAt at, std::string_view detail) {
   if (detail.starts_with("6.")) return BounceClass::content;
   if (detail.starts_with("7.6") && detail.size() == 5) return BounceClass::ip_blocked;
@@ -225,7 +232,6 @@ RefusalClass classify(const RefusalWords& words) {
   RefusalClass out;
   const Words said(words.diagnostic);
   const Matches matches = words::matches_in(said.text());
-  const RefusedAt at = words.at == RefusedAt::unknown ? matches.at : words.at;
   const int code = words.code != 0 ? words.code : said.code();
   const Provider provider = provider_of(words);
   std::string_view detail = detail_of(words.status);
@@ -236,20 +242,23 @@ RefusalClass classify(const RefusalWords& words) {
   const StatusMeaning* const status = meaning_of_status(detail);
   const words::Phrase* const phrase = best_phrase(matches, provider);
 
-  if (phrase != nullptr && phrase->weight == Weight::certain)
+  const auto by_provider = meaning_at(provider, detail);
+  if (phrase != nullptr && phrase->weight >= Weight::certain)
     out.bounce_class = phrase->bounce_class;
+  else if (by_provider)
+    out.bounce_class = *by_provider;
   else if (status != nullptr && status->specific)
     out.bounce_class = status->bounce_class;
   else if (phrase != nullptr && phrase->weight == Weight::plain)
     out.bounce_class = phrase->bounce_class;
   else if (status != nullptr)
     out.bounce_class = status->bounce_class;
-  else if (const BounceClass by_code = class_of_code(code, at, detail); by_code != BounceClass::unknown)
+  else if (const BounceClass by_code = class_of_code(code, words.at, detail); by_code != BounceClass::unknown)
     out.bounce_class = by_code;
   else if (phrase != nullptr)
     out.bounce_class = phrase->bounce_class;
   // A filter on the content says so after DATA even in the words for an address that does not exist.
-  if (out.bounce_class == BounceClass::user_unknown && at == RefusedAt::data && detail != "1.1")
+  if (out.bounce_class == BounceClass::user_unknown && words.at == RefusedAt::data && detail != "1.1")
     out.bounce_class = BounceClass::recipient_filtered;
   out.null_mx = out.bounce_class == BounceClass::host_not_accepting && (detail == "1.10" || code == 556);
   return out;

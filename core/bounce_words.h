@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include "core/bounce.h"
-#include "core/bounce_class.h"
 
 namespace mailotp::core::words {
 
@@ -18,6 +17,7 @@ enum class Weight : std::uint8_t {
   hint,     // when neither a code nor other words say why
   plain,    // refines a generic code, as 5.7.1
   certain,  // stands even against a code that names another reason
+  tag,      // a provider's own code for just this
 };
 
 // Who refused, from the remote host or the recipient's domain.
@@ -39,12 +39,6 @@ struct Phrase {
   BounceClass bounce_class = BounceClass::unknown;
   Weight weight = Weight::plain;
   Provider provider = Provider::any;
-};
-
-// Where in the conversation it was, in the words of the MTA that reports it.
-struct StagePhrase {
-  std::string_view text;
-  RefusedAt at = RefusedAt::unknown;
 };
 
 struct ProviderHost {
@@ -74,7 +68,6 @@ struct Matches {
   static constexpr std::size_t k_most = 24;
   std::array<Match, k_most> of{};
   std::size_t count = 0;
-  RefusedAt at = RefusedAt::unknown;
 };
 // Of a text that normalise() made.
 [[nodiscard]] Matches matches_in(std::string_view text);

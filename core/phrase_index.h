@@ -11,12 +11,14 @@
 namespace mailotp::core {
 
 inline constexpr std::size_t k_piece_anchor = 3;  // bytes that a piece has at least
-inline constexpr char k_piece_gap = '*';          // parts the pieces of a phrase
+inline constexpr std::uint16_t k_no_slot = 0xffff;
+inline constexpr char k_piece_gap = '*';  // parts the pieces of a phrase
 
 struct PhrasePiece {
   std::string_view text;
   std::uint16_t phrase = 0;
-  std::uint8_t place = 0;  // among the pieces of its phrase
+  std::uint16_t slot = k_no_slot;  // of a phrase of several pieces: its number among those
+  std::uint8_t place = 0;          // among the pieces of its phrase
   bool last = true;
 };
 
