@@ -264,4 +264,33 @@ RefusalClass classify(const RefusalWords& words) {
   return out;
 }
 
+VerdictKind verdict_kind_of(BounceClass bounce_class) {
+  switch (bounce_class) {
+    case BounceClass::rate_limited:
+    case BounceClass::ip_blocked:
+    case BounceClass::auth:
+    case BounceClass::sender_rejected:
+    case BounceClass::spam:
+    case BounceClass::content:
+    case BounceClass::too_large:
+    case BounceClass::policy:
+    case BounceClass::security:
+      return VerdictKind::refused;
+    case BounceClass::unknown:
+    case BounceClass::user_unknown:
+    case BounceClass::host_unknown:
+    case BounceClass::host_not_accepting:
+    case BounceClass::mailbox_disabled:
+    case BounceClass::mailbox_full:
+    case BounceClass::expired:
+    case BounceClass::network:
+    case BounceClass::recipient_filtered:
+    case BounceClass::greylisted:
+    case BounceClass::system:
+    case BounceClass::suppressed:
+      return VerdictKind::undeliverable;
+  }
+  return VerdictKind::undeliverable;
+}
+
 }  // namespace mailotp::core

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/bounce.h"
+#include "core/outbox.h"
 
 namespace mailotp::core {
 
@@ -32,5 +33,9 @@ struct RefusalClass {
 };
 
 [[nodiscard]] RefusalClass classify(const RefusalWords& words);
+
+// What a page tells its user: undeliverable (the address, its mailbox or host cannot take it) or refused
+// (they refuse us or our content).
+[[nodiscard]] VerdictKind verdict_kind_of(BounceClass bounce_class);
 
 }  // namespace mailotp::core

@@ -58,7 +58,9 @@ MessageStep expire(MessageRow row, WallTime now) {
 // It comes back unsent, and what happened meanwhile forbids another attempt.
 MessageStep end_as_asked(MessageRow row, WallTime now) {
   const MessageState to = *std::exchange(row.ends_as, std::nullopt);
-  return to == MessageState::expired ? expire(std::move(row), now) : end_unsent(std::move(row), to);
+  if (to == MessageState::expired) return expire(std::move(row), now);
+  if (to == MessageState::suppressed && !a_copy_may_have_left(row)) row.verdict = suppressed_verdict(now);
+  return end_unsent(std::move(row), to);
 }
 
 // It waits, and then every relay may be asked again.
@@ -143,10 +145,11 @@ struct Machine {
   }
   // In nobody's hands, and its body is there.
   [[nodiscard]] bool waiting() const { return !is_over(row) && row.state != MessageState::sending; }
-  // A copy of it has left, or may have: a DSN can be about it.
+  // A copy of it has left, or may have: a DSN can be about it. While it is being sent the DSN may be ahead of
+  // the fact.
   [[nodiscard]] bool may_have_left() const {
-    return row.state == MessageState::relayed || row.state == MessageState::uncertain ||
-           (waiting() && row.uncertain > 0);
+    return row.state == MessageState::relayed || row.state == MessageState::sending ||
+           row.state == MessageState::uncertain || (waiting() && row.uncertain > 0);
   }
 
   // What is in the agent's hands cannot be called back for certain; but it gets no further attempt.
@@ -338,6 +341,14 @@ struct Machine {
 
   MessageStep operator()(const Cancel&) const { return (*this)(EndWithChallenge{.expired = false}); }
 
+  MessageStep operator()(const Suppress& found) const {
+    if (row.state == MessageState::sending) return no_further_attempt(MessageState::suppressed);
+    if (!waiting()) return not_here();
+    MessageRow next = row;
+    if (!a_copy_may_have_left(row)) next.verdict = found.verdict;
+    return end_unsent(next, MessageState::suppressed);
+  }
+
   MessageStep operator()(const SuccessDsn&) const {
     if (!may_have_left()) return not_here();
     MessageRow next = row;
@@ -345,18 +356,20 @@ struct Machine {
     return ended(next, MessageState::delivered);
   }
 
+  // "Delivered" may be the word of a gateway that hands on: a failure behind it counts.
   MessageStep operator()(const FailureDsn& dsn) const {
-    if (!may_have_left()) return not_here();
+    if (!may_have_left() && row.state != MessageState::delivered) return not_here();
     MessageRow next = row;
     next.verdict = dsn.verdict;
     return ended(next, MessageState::bounced);
   }
 
+  // Who says that it is late has it.
   MessageStep operator()(const DelayDsn& dsn) const {
-    if (row.state != MessageState::relayed) return not_here();
+    if (!may_have_left()) return not_here();
     MessageRow next = row;
     next.verdict = dsn.verdict;
-    return shown(next);
+    return ended(next, MessageState::relayed);
   }
 
  private:

@@ -2,11 +2,10 @@
 // transaction.
 //
 //   queued ─claim─► sending ─2xx to the dot─► relayed ─success DSN─► delivered
-//     ▲                │                         └────failure DSN───► bounced
-//     │                ├─4xx, net, relay down─► deferred ─due─► queued
-//     │                ├─5xx for this recipient or content─► failed
-//     │                └─dot sent, no answer─► uncertain ─policy─► queued (same bytes, same Message-ID) |
-//     held
+//     ▲                │                         └────failure DSN───► bounced (a late one also after
+//     delivered) │                ├─4xx, net, relay down─► deferred ─due─► queued │                ├─5xx for
+//     this recipient or content─► failed │                └─dot sent, no answer─► uncertain ─policy─► queued
+//     (same bytes, same Message-ID) | held
 //   ends without sending: expired (its code is dead) · superseded (a newer message replaced it) · canceled ·
 //   suppressed held ◄─operator─► queued
 #pragma once
@@ -98,7 +97,7 @@ struct MessageRow {
   std::vector<std::string> tried;  // relays that could not be reached since it was queued or due
   std::string refused_by;          // the relay whose refusal gave it its one other relay; `verdict` is what
                                    // that refusal says, and counts if the other relay cannot be used
-  std::optional<MessageState> ends_as;  // while sending: if it comes back unsent (superseded, canceled)
+  std::optional<MessageState> ends_as;  // while sending: if it comes back unsent (superseded, canceled …)
   OnUncertain on_uncertain = OnUncertain::resend;  // hold: its template says so
   std::optional<Reply> reply;                      // the last one
   std::optional<Verdict> verdict;
@@ -130,6 +129,11 @@ struct Hold {};
 struct Release {};  // held → queued
 struct Retry {};    // operator: deferred, uncertain, held → queued now
 struct Cancel {};
+struct Suppress {
+  Verdict verdict;
+};  // its address has been found dead: no further attempt
+// What a report says of it that is traced to it for certain. Where no fact has told yet that a relay has it
+// (sending, uncertain), the report does.
 struct SuccessDsn {};
 struct FailureDsn {
   Verdict verdict;
@@ -140,7 +144,7 @@ struct DelayDsn {
 
 using MessageEvent = std::variant<Claim, JobDotNext, JobRelayed, JobRefused, JobNotSent, JobUncertain,
                                   AgentLost, Orphaned, Due, NoRelay, RelayBack, Supersede, EndWithChallenge,
-                                  Hold, Release, Retry, Cancel, SuccessDsn, FailureDsn, DelayDsn>;
+                                  Hold, Release, Retry, Cancel, Suppress, SuccessDsn, FailureDsn, DelayDsn>;
 
 // Why the machine did not do what the event asks.
 enum class MessageRefusal : std::uint8_t { none = 0, stale, closed, not_now };

@@ -188,4 +188,14 @@ Verdict expiry_verdict(const MessageRow& row, WallTime now) {
   return verdict;
 }
 
+Verdict suppressed_verdict(WallTime now) {
+  Verdict verdict;
+  verdict.kind = VerdictKind::unsent;
+  verdict.verdict_class = "policy";
+  verdict.source = VerdictSource::policy;
+  verdict.at = now;
+  verdict.detail = "its address was found dead while it was being sent";
+  return verdict;
+}
+
 }  // namespace mailotp::core

@@ -45,5 +45,7 @@ enum class ReplyMeaning : std::uint8_t {
 [[nodiscard]] Verdict greylisted_verdict(const Reply& reply, WallTime now);
 // The verdict of a message whose time ended before a relay took it.
 [[nodiscard]] Verdict expiry_verdict(const MessageRow& row, WallTime now);
+// The verdict of a message that came back unsent after its address was found dead.
+[[nodiscard]] Verdict suppressed_verdict(WallTime now);
 
 }  // namespace mailotp::core

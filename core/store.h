@@ -402,11 +402,12 @@ struct RecordMail {
   WallTime at;
   MailRead mail;
 };
-// A mail that is never read: counted, and moved.
+// A mail that is never read: counted, and moved. Answers MailFiled.
 struct RecordPoison {
   WallTime at;
   MailUid mail;
 };
+// Answers MailboxState: its `moves` are those that OpenMailbox had no room for.
 struct RecordMoved {
   WallTime at;
   MailMoved moved;

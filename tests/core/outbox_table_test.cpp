@@ -60,6 +60,7 @@ std::vector<Column> columns() {
       {"delay", DelayDsn{bounce()}},
       {"norelay", NoRelay{}},
       {"relback", RelayBack{}},
+      {"suppress", Suppress{bounce()}},
   };
 }
 
@@ -141,48 +142,48 @@ TEST_CASE("every event alternative has its column") {
 
 TEST_CASE("every state and event of a message that has time left") {
   check_table(R"(
-            claim dot rlyd 4yz  5yz  nots unct lost ldot orph due  sups endx endc hold rele retr canc succ fail dely nore back
-queued      S    s    s    s    s    s    s    n    n    n    n    P+e  X+e  C+e  H    n    n    C+e  n    n    n    D    n
-sending     n    -    R+e  D    F+e  D    U    Q    U    U    n    S    S    S    n    n    n    S    n    n    n    n    n
-deferred    n    s    s    s    s    s    s    n    n    n    Q    P+e  X+e  C+e  H    n    Q    C+e  n    n    n    n    n
-uncertain   n    s    s    s    s    s    s    n    n    n    Q    U+e  U+e  U+e  H    n    Q    U+e  V+e  B+e  n    n    n
-held        n    s    s    s    s    s    s    n    n    n    n    P+e  X+e  C+e  n    Q    Q    C+e  n    n    n    n    n
-relayed     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    R    c    c
-delivered   c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-bounced     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-failed      c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-expired     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-superseded  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-canceled    c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-suppressed  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-resting     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    c    c    c
-queued*     S    s    s    s    s    s    s    n    n    n    n    U+e  U+e  U+e  H    n    n    U+e  V+e  B+e  n    D    n
-deferred*   n    s    s    s    s    s    s    n    n    n    Q    U+e  U+e  U+e  H    n    Q    U+e  V+e  B+e  n    n    n
-held*       n    s    s    s    s    s    s    n    n    n    n    U+e  U+e  U+e  n    Q    Q    U+e  V+e  B+e  n    n    n
+            claim dot rlyd 4yz  5yz  nots unct lost ldot orph due  sups endx endc hold rele retr canc succ fail dely nore back supp
+queued      S    s    s    s    s    s    s    n    n    n    n    P+e  X+e  C+e  H    n    n    C+e  n    n    n    D    n    Z+e
+sending     n    -    R+e  D    F+e  D    U    Q    U    U    n    S    S    S    n    n    n    S    V+e  B+e  R+e  n    n    S
+deferred    n    s    s    s    s    s    s    n    n    n    Q    P+e  X+e  C+e  H    n    Q    C+e  n    n    n    n    n    Z+e
+uncertain   n    s    s    s    s    s    s    n    n    n    Q    U+e  U+e  U+e  H    n    Q    U+e  V+e  B+e  R+e  n    n    U+e
+held        n    s    s    s    s    s    s    n    n    n    n    P+e  X+e  C+e  n    Q    Q    C+e  n    n    n    n    n    Z+e
+relayed     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    R    c    c    c
+delivered   c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    B    c    c    c    c
+bounced     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+failed      c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+expired     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+superseded  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+canceled    c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+suppressed  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+resting     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    R    c    c    c
+queued*     S    s    s    s    s    s    s    n    n    n    n    U+e  U+e  U+e  H    n    n    U+e  V+e  B+e  R+e  D    n    U+e
+deferred*   n    s    s    s    s    s    s    n    n    n    Q    U+e  U+e  U+e  H    n    Q    U+e  V+e  B+e  R+e  n    n    U+e
+held*       n    s    s    s    s    s    s    n    n    n    n    U+e  U+e  U+e  n    Q    Q    U+e  V+e  B+e  R+e  n    n    U+e
 )",
               k_now);
 }
 
 TEST_CASE("every state and event of a message whose deadline has come") {
   const std::string late = R"(
-            claim dot rlyd 4yz  5yz  nots unct lost ldot orph due  sups endx endc hold rele retr canc succ fail dely nore back
-queued      X+e  s    s    s    s    s    s    n    n    n    X+e  P+e  X+e  C+e  H    n    n    C+e  n    n    n    X+e  n
-sending     n    -    R+e  X+e  F+e  X+e  U+e  X+e  U+e  U+e  n    S    S    S    n    n    n    S    n    n    n    n    n
-deferred    n    s    s    s    s    s    s    n    n    n    X+e  P+e  X+e  C+e  H    n    X+e  C+e  n    n    n    n    n
-uncertain   n    s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  H    n    U+e  U+e  V+e  B+e  n    n    n
-held        n    s    s    s    s    s    s    n    n    n    X+e  P+e  X+e  C+e  n    X+e  X+e  C+e  n    n    n    n    n
-relayed     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    R    c    c
-delivered   c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-bounced     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-failed      c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-expired     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-superseded  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-canceled    c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-suppressed  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
-resting     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    c    c    c
-queued*     U+e  s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  H    n    n    U+e  V+e  B+e  n    U+e  n
-deferred*   n    s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  H    n    U+e  U+e  V+e  B+e  n    n    n
-held*       n    s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  n    U+e  U+e  U+e  V+e  B+e  n    n    n
+            claim dot rlyd 4yz  5yz  nots unct lost ldot orph due  sups endx endc hold rele retr canc succ fail dely nore back supp
+queued      X+e  s    s    s    s    s    s    n    n    n    X+e  P+e  X+e  C+e  H    n    n    C+e  n    n    n    X+e  n    Z+e
+sending     n    -    R+e  X+e  F+e  X+e  U+e  X+e  U+e  U+e  n    S    S    S    n    n    n    S    V+e  B+e  R+e  n    n    S
+deferred    n    s    s    s    s    s    s    n    n    n    X+e  P+e  X+e  C+e  H    n    X+e  C+e  n    n    n    n    n    Z+e
+uncertain   n    s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  H    n    U+e  U+e  V+e  B+e  R+e  n    n    U+e
+held        n    s    s    s    s    s    s    n    n    n    X+e  P+e  X+e  C+e  n    X+e  X+e  C+e  n    n    n    n    n    Z+e
+relayed     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    R    c    c    c
+delivered   c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    B    c    c    c    c
+bounced     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+failed      c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+expired     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+superseded  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+canceled    c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+suppressed  c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c    c
+resting     c    s    s    s    s    s    s    c    c    c    c    c    c    c    c    c    c    c    V    B    R    c    c    c
+queued*     U+e  s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  H    n    n    U+e  V+e  B+e  R+e  U+e  n    U+e
+deferred*   n    s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  H    n    U+e  U+e  V+e  B+e  R+e  n    n    U+e
+held*       n    s    s    s    s    s    s    n    n    n    U+e  U+e  U+e  U+e  n    U+e  U+e  U+e  V+e  B+e  R+e  n    n    U+e
 )";
   const WallTime not_after = k_now + test::k_life;
   check_table(late, not_after);
