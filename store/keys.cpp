@@ -123,6 +123,7 @@ struct Key {
   MacContext binding;
   MacContext once;
   MacContext request;
+  Secret token;
   std::array<CipherContext, k_kind_labels.size()> sealing;
   std::array<CipherContext, k_kind_labels.size()> unsealing;
 };
@@ -142,6 +143,9 @@ Result<Key> make_key(const Secret& master, EVP_KDF* hkdf, EVP_MAC* hmac, EVP_CIP
     if (!keyed) return tl::unexpected(keyed.error());
     *context = *std::move(keyed);
   }
+  auto token = derive(hkdf, master, "mailotpd bounce token", 32);
+  if (!token) return tl::unexpected(token.error());
+  key.token = *std::move(token);
   for (std::size_t kind = 0; kind < k_kind_labels.size(); ++kind) {
     const auto seal = derive(hkdf, master, fmt::format("mailotpd seal {}", k_kind_labels[kind]), 32);
     if (!seal) return tl::unexpected(seal.error());
@@ -214,6 +218,13 @@ std::vector<KeyId> KeyRing::ids() const {
   std::vector<KeyId> out;
   for (const Key& key : state_->keys)
     out.push_back(key.id);
+  return out;
+}
+
+std::vector<Secret> KeyRing::token_keys() const {
+  std::vector<Secret> out;
+  for (const Key& key : state_->keys)
+    out.push_back(key.token.clone());
   return out;
 }
 

@@ -54,6 +54,9 @@ class KeyRing {
   [[nodiscard]] std::vector<KeyId> ids() const;  // the writing one first
   [[nodiscard]] const std::string& source() const;
 
+  // 32 bytes from each key, the writing one's first: for the tokens in what leaves us (core/tokens.h).
+  [[nodiscard]] std::vector<core::Secret> token_keys() const;
+
   // HMAC-SHA256. Errc::not_found for a key that is not in the ring.
   [[nodiscard]] core::Result<Mac> code_mac(KeyId key, const CodeSubject& subject, std::string_view code);
   [[nodiscard]] core::Result<Mac> binding_mac(KeyId key, const core::Id& challenge, std::string_view binding);

@@ -31,6 +31,7 @@
 #include "daemon/state/reader_thread.h"
 #include "daemon/state/store_thread.h"
 #include "mail/compose/composer.h"
+#include "mail/compose/keyed_tokens.h"
 #include "store/key_file.h"
 #include "store/keys.h"
 #include "store/sqlite_reader.h"
@@ -77,7 +78,8 @@ tl::expected<store::KeyRing, StartFailure> load_keys(const core::Config& config)
   return std::move(*ring);
 }
 
-tl::expected<mail::MailComposer, StartFailure> load_composer(const core::Config& config) {
+tl::expected<mail::MailComposer, StartFailure> load_composer(const core::Config& config,
+                                                             const core::BounceTokens& tokens) {
   auto templates = mail::TemplateSet::load(template_directories(config), config.mail.locale);
   if (!templates) return tl::unexpected(StartFailure{ExitCode::bad_configuration, templates.error().what});
   for (const auto& [name, purpose] : config.purposes) {
@@ -92,6 +94,7 @@ tl::expected<mail::MailComposer, StartFailure> load_composer(const core::Config&
   settings.hostname = config.mail.hostname;
   settings.mode_header = config.daemon.mode == core::Mode::development ? mail::ModeHeader::development
                                                                        : mail::ModeHeader::absent;
+  settings.tokens = &tokens;
   return mail::MailComposer(std::move(*templates), std::move(settings));
 }
 
@@ -108,6 +111,7 @@ struct App::Parts {
   KernelRandom random;
   core::IdSource ids{random};
   Loop loop;
+  std::optional<mail::KeyedTokens> tokens;
   std::optional<mail::MailComposer> composer;
   std::optional<Health> health;
   std::optional<RelayBoard> board;
@@ -133,7 +137,7 @@ struct App::Parts {
   int to_drain = 0;
 
   core::Result<> follow_clock(store::SqliteStore& opened);
-  tl::expected<void, StartFailure> open_store();
+  tl::expected<void, StartFailure> open_store(store::KeyRing keys);
   void connect();
   core::Result<> open_sockets();
   core::Hello hello();
@@ -169,13 +173,11 @@ core::Result<> App::Parts::follow_clock(store::SqliteStore& opened) {
   return {};
 }
 
-tl::expected<void, StartFailure> App::Parts::open_store() {
-  auto keys = load_keys(config);
-  if (!keys) return tl::unexpected(keys.error());
+tl::expected<void, StartFailure> App::Parts::open_store(store::KeyRing keys) {
   if (const auto made = make_directories(config); !made)
     return tl::unexpected(StartFailure{ExitCode::store_failed, made.error().what});
   store::StoreOptions options{.state_dir = config.daemon.state_dir,
-                              .keys = std::move(*keys),
+                              .keys = std::move(keys),
                               .policy = config.delivery,
                               .return_path = config.mail.bounce_address.mailbox(),
                               .max_open_messages = config.intake.max_open_messages,
@@ -303,14 +305,19 @@ core::Result<> App::Parts::open_sockets() {
 
 tl::expected<void, StartFailure> App::start() {
   Parts& p = *parts_;
-  auto composer = load_composer(p.config);
+  auto keys = load_keys(p.config);
+  if (!keys) return tl::unexpected(keys.error());
+  auto tokens = mail::KeyedTokens::create(keys->token_keys());
+  if (!tokens) return tl::unexpected(StartFailure{ExitCode::bad_configuration, tokens.error().what});
+  p.tokens.emplace(std::move(*tokens));
+  auto composer = load_composer(p.config, *p.tokens);
   if (!composer) return tl::unexpected(composer.error());
   p.composer.emplace(std::move(*composer));
   p.health.emplace(p.config);
   p.board.emplace(&p.loop.loop, p.config, *p.health, p.random, p.log);
   p.delivery.emplace(p.config, *p.health, p.log,
                      [] { std::_Exit(static_cast<int>(ExitCode::store_failed)); });
-  if (auto opened = p.open_store(); !opened) return opened;
+  if (auto opened = p.open_store(std::move(*keys)); !opened) return opened;
   p.connect();
   if (const auto listening = p.open_sockets(); !listening) {
     p.finish();

@@ -6,6 +6,7 @@
 
 #include "daemon/config/config_sections.h"
 #include "daemon/config/units.h"
+#include "mail/compose/keyed_tokens.h"
 
 namespace mailotp::daemon {
 namespace {
@@ -73,6 +74,26 @@ void check_bounces(const core::BouncesConfig& bounces, Findings& findings) {
   check_tls(bounces.tls, bounces.host, "bounces", findings);
   if (bounces.processed == bounces.mailbox || bounces.unrecognised == bounces.mailbox)
     findings.refuse("bounces.mailbox", "processed and unrecognised must be other folders than mailbox");
+}
+
+// "bounces+TOKEN" must be a local part (RFC 5321 section 4.5.3.1.1: 64 octets).
+void check_return_path(const core::MailConfig& mail, Findings& findings) {
+  if (mail.verp == core::Verp::off) return;
+  if (mail.bounce_address.local.starts_with('"')) {
+    findings.refuse("mail.bounce_address",
+                    "a quoted local part takes no token; use another address, or verp = \"off\"");
+    return;
+  }
+  constexpr std::size_t k_local_part = 64;
+  const bool by_recipient = mail.verp == core::Verp::recipient;
+  const std::size_t room =
+      k_local_part - 1 - (by_recipient ? mail::k_recipient_token : mail::k_message_token);
+  if (mail.bounce_address.local.size() <= room) return;
+  findings.refuse(
+      "mail.bounce_address",
+      fmt::format("what stands before the @ has {} characters: with verp = \"{}\" a token is "
+                  "added to it, which leaves room for {}",
+                  mail.bounce_address.local.size(), by_recipient ? "recipient" : "message", room));
 }
 
 void check_purposes(const core::Config& config, Findings& findings) {
@@ -148,6 +169,7 @@ void check_sockets(const core::Config& config, Findings& findings) {
 void check_rules(const core::Config& config, Findings& findings) {
   check_mode(config, findings);
   check_relays(config, findings);
+  check_return_path(config.mail, findings);
   check_delivery(config, findings);
   if (config.bounces) check_bounces(*config.bounces, findings);
   check_purposes(config, findings);

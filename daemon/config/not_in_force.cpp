@@ -36,10 +36,8 @@ std::vector<std::string> keys_not_in_force(const core::Config& config, const Fin
     if (is_below(path, "brake") || is_below(path, "verdict") || path == "retention.bounces")
       out.push_back(path);
   }
-  if (config.bounces) out.emplace_back("bounces");
   if (!config.apps.empty()) out.emplace_back("app");
   if (!config.daemon.metrics_socket.empty()) out.emplace_back("daemon.metrics_socket");
-  if (findings.is_set("mail.verp") && config.mail.verp != core::Verp::off) out.emplace_back("mail.verp");
   add_limits(config.limits, out);
   std::sort(out.begin(), out.end());
   return out;

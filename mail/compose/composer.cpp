@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "core/bounce.h"
+#include "core/check.h"
 #include "mail/compose/json_fields.h"
 #include "mail/compose/mime.h"
 #include "mail/compose/wiped_string.h"
@@ -147,11 +149,13 @@ tl::expected<core::ComposedMail, ComposeError> write(const core::ComposeRequest&
                                                      const TemplateSet::Match& match,
                                                      const Rendered& rendered) {
   const std::string id = core::to_string(request.message);
-  const std::string message_id = "<" + id + "@" + settings.hostname + ">";
+  const std::string token = settings.tokens->message(request.message);
+  const std::string message_id = "<" + token + "@" + settings.hostname + ">";
   const std::string boundary = "=_" + id;
   std::vector<Header> more{{"Auto-Submitted", "auto-generated"},
                            // Never "All", "NDR" or "DR": they ask Exchange not to bounce.
-                           {"X-Auto-Response-Suppress", "OOF, AutoReply, RN, NRN"}};
+                           {"X-Auto-Response-Suppress", "OOF, AutoReply, RN, NRN"},
+                           {std::string(core::k_token_header), token}};
   if (settings.mode_header == ModeHeader::development) more.push_back({"X-Mailotp-Mode", "development"});
   auto content = write_mime({request.at, sender.from, request.recipient, rendered.subject.bytes, message_id,
                              boundary, more, rendered.text.bytes, rendered.html.bytes});
@@ -166,7 +170,9 @@ tl::expected<core::ComposedMail, ComposeError> write(const core::ComposeRequest&
 }  // namespace
 
 MailComposer::MailComposer(TemplateSet templates, ComposerSettings settings)
-    : templates_(std::move(templates)), settings_(std::move(settings)) {}
+    : templates_(std::move(templates)), settings_(std::move(settings)) {
+  CHECK(settings_.tokens != nullptr);
+}
 
 const TemplateSet& MailComposer::templates(std::string_view app) const {
   const auto own = settings_.apps.find(app);

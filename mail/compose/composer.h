@@ -7,6 +7,7 @@
 
 #include "core/address.h"
 #include "core/composer.h"
+#include "core/tokens.h"
 #include "mail/compose/template_set.h"
 
 namespace mailotp::mail {
@@ -26,6 +27,7 @@ struct ComposerSettings {
   std::string domain;    // for apps that are not in `apps`; may be empty
   ModeHeader mode_header = ModeHeader::absent;
   std::map<std::string, AppSender, std::less<>> apps;  // by name
+  const core::BounceTokens* tokens = nullptr;          // outlives the composer; never null there
 };
 
 // Immutable after construction: the loop and the store compose at the same time, without a lock.
@@ -33,7 +35,8 @@ class MailComposer final : public core::Composer {
  public:
   MailComposer(TemplateSet templates, ComposerSettings settings);
 
-  // Message-ID is <message id@hostname>. Takes some tens of microseconds; no I/O, no clock.
+  // Message-ID is <token of the message@hostname>, and core::k_token_header says the same token: some
+  // providers replace the one, some leave out the other. Takes some tens of microseconds; no I/O, no clock.
   [[nodiscard]] tl::expected<core::ComposedMail, core::ComposeError> compose(
       const core::ComposeRequest& request) const override;
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "mail/compose/composer.h"
+#include "mail/compose/keyed_tokens.h"
 
 namespace mailotp::mail::test {
 
@@ -11,8 +13,19 @@ inline core::NamedAddress named(const std::string& text) {
   return core::parse_named_address(text).value();
 }
 
+// Under a key of 32 zero bytes.
+inline const KeyedTokens& tokens() {
+  static const KeyedTokens made = [] {
+    std::vector<core::Secret> keys;
+    keys.emplace_back(std::string(32, '\0'));
+    return KeyedTokens::create(keys).value();
+  }();
+  return made;
+}
+
 inline ComposerSettings settings() {
   ComposerSettings made;
+  made.tokens = &tokens();
   made.from = named("Example <no-reply@example.org>");
   made.hostname = "otp.example.org";
   return made;

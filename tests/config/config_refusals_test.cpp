@@ -207,6 +207,25 @@ TEST_CASE("config: bad mail addresses and hosts of [mail]") {
             .starts_with("m.toml:2:8: from must be a mail address"));
 }
 
+TEST_CASE("config: a token has room in the return path, which has 64 octets before its @") {
+  const auto with = [](const std::string& local, std::string_view verp) {
+    return refusal_of("[mail]\nfrom = \"a@example.org\"\nbounce_address = '" + local +
+                      "@example.org'\nhostname = \"h.example\"\nverp = \"" + std::string(verp) +
+                      "\"\n[[relay]]\nname=\"r\"\nhost=\"h.example\"\n");
+  };
+  const auto of = [](std::size_t size) { return std::string(size, 'b'); };
+  CHECK(with(of(30), "recipient").empty());
+  CHECK(with(of(31), "recipient") ==
+        "m.toml:3:18: what stands before the @ has 31 characters: with verp = \"recipient\" a token is added "
+        "to it, which leaves room for 30");
+  CHECK(with(of(20), "message").empty());
+  CHECK(with(of(21), "message")
+            .ends_with("verp = \"message\" a token is added to it, which leaves room for 20"));
+  CHECK(with(of(64), "off").empty());
+  CHECK(with("\"b c\"", "recipient").starts_with("m.toml:3:18: a quoted local part takes no token"));
+  CHECK(with("\"b c\"", "off").empty());
+}
+
 TEST_CASE("config: a dsn condition that no relay knows, or twice") {
   const auto with = [](std::string_view dsn) {
     return refusal_of("[mail]\ndsn = " + std::string(dsn) +

@@ -122,6 +122,15 @@ TEST_CASE("a sealed value opens for its own record, kind and key only") {
   CHECK_FALSE(ring.unseal(key, Sealed::content, id, sealed->substr(0, 27)));
 }
 
+TEST_CASE("the keys of tokens are of their own, one from each key, the writing one's first") {
+  const auto tokens = key_ring({'a', 'b'}).token_keys();
+  REQUIRE(tokens.size() == 2);
+  CHECK(tokens[0].size() == 32);
+  CHECK(tokens[0].reveal() != tokens[1].reveal());
+  CHECK(tokens[0].reveal() != std::string(32, 'a'));
+  CHECK(tokens[1].reveal() == key_ring({'b'}).token_keys()[0].reveal());
+}
+
 TEST_CASE("a key ring takes keys of 32 bytes only") {
   std::vector<Secret> keys;
   CHECK(KeyRing::create(keys, "f").error().code == Errc::invalid);
