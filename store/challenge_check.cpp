@@ -1,6 +1,7 @@
 // Checking a code: the attempt is counted before anything is compared.
 #include "store/challenge_commands.h"
 #include "store/challenge_secrets.h"
+#include "store/suppression.h"
 
 namespace mailotp::store {
 
@@ -86,6 +87,10 @@ Result<Answer> check_found(Transaction& tx, const core::CheckCode& command, Chal
     return tl::unexpected(logged.error());
   if (step.row != c.row) {
     if (auto ended = tx.end(c, step, cause); !ended) return tl::unexpected(ended.error());
+  }
+  // Who read the code reads that mailbox.
+  if (step.outcome == ChallengeOutcome::valid) {
+    if (auto noted = note_proof(tx, c.recipient, c.app, cause); !noted) return tl::unexpected(noted.error());
   }
   return CheckAnswer{result, c.row.attempts_left, c.row.state, c.metadata};
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "store/challenge_secrets.h"
+#include "store/suppression.h"
 
 namespace mailotp::store {
 
@@ -123,6 +124,13 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
     if (auto refused = send_refusal(c, step.outcome, command.at)) return *std::move(refused);
     c.row = step.row;
   }
+  Gate open;
+  if (command.message) {
+    auto gated = gate(tx, command.recipient.key(), command.app, command.suppressed, command.at);
+    if (!gated) return tl::unexpected(gated.error());
+    if (gated->refusal) return *std::move(gated->refusal);
+    open = *std::move(gated);
+  }
   if (auto sealed = seal_secrets(tx.writer(), c, command.code, command.variables, command.binding); !sealed)
     return tl::unexpected(sealed.error());
   const Cause cause{command.at, command.actor};
@@ -141,6 +149,8 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
     if (!queued) return tl::unexpected(queued.error());
     message = *std::move(queued);
     c.message = message->n;
+    if (auto noted = note_probe(tx, open, message->id, command.at); !noted)
+      return tl::unexpected(noted.error());
   }
   if (auto added = tx.add(c); !added) return tl::unexpected(added.error());
   return core::ChallengeAnswer{core::Disposition::created, view_of(c, message)};
@@ -151,9 +161,16 @@ bool has_room(Transaction& tx) {
 }
 
 // Another mail of a challenge. `c` is open as far as its row says.
-Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& message, const Cause& cause) {
+Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& message,
+                          core::SuppressedUse use, const Cause& cause) {
   const core::ChallengeStep step = core::step(c.row, ChallengeEvent::send, cause.at);
-  if (auto refused = send_refusal(c, step.outcome, cause.at)) return *std::move(refused);
+  auto refused = send_refusal(c, step.outcome, cause.at);
+  if (refused && refused->kind == RefusalKind::challenge_closed) return *std::move(refused);
+  // That the address is dead is better news than that it is too early for another mail to it.
+  auto open = gate(tx, address_of(c.mailbox).key(), c.app, use, cause.at);
+  if (!open) return tl::unexpected(open.error());
+  if (open->refusal) return *std::move(open->refusal);
+  if (refused) return *std::move(refused);
   if (!has_room(tx)) return refusal(RefusalKind::overloaded);
   auto secrets = open_secrets(tx.writer(), c);
   if (!secrets) return tl::unexpected(secrets.error());
@@ -183,6 +200,7 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
   auto queued = tx.queue(draft_of(c, message, *mail), cause);
   if (!queued) return tl::unexpected(queued.error());
   c.message = queued->n;
+  if (auto noted = note_probe(tx, *open, message, cause.at); !noted) return tl::unexpected(noted.error());
   if (auto applied = tx.apply(c, step, cause); !applied) return tl::unexpected(applied.error());
   const bool first = step.outcome == ChallengeOutcome::sent;
   return core::ChallengeAnswer{first ? core::Disposition::sent : core::Disposition::resent,
@@ -199,7 +217,8 @@ Result<Answer> create(Transaction& tx, const core::CreateChallenge& command) {
     if (*newest && is_open((*newest)->row.state) && command.at < (*newest)->row.expires_at) {
       ChallengeRecord& open = **newest;
       if (open.row.expires_at - command.at >= open.row.usable_minimum)
-        return send_again(tx, open, command.message->id, Cause{command.at, command.actor});
+        return send_again(tx, open, command.message->id, command.suppressed,
+                          Cause{command.at, command.actor});
       replaced = std::move(open);
     }
   }
@@ -211,7 +230,8 @@ Result<Answer> send(Transaction& tx, const core::SendChallenge& command) {
   auto found = tx.challenge(command.id);
   if (!found) return tl::unexpected(found.error());
   if (!*found || (*found)->app != command.app) return refusal(RefusalKind::not_found);
-  return send_again(tx, **found, command.message, Cause{command.at, command.actor});
+  return send_again(tx, **found, command.message, core::SuppressedUse::refuse,
+                    Cause{command.at, command.actor});
 }
 
 Result<Answer> cancel(Transaction& tx, const core::CancelChallenge& command) {

@@ -11,6 +11,8 @@ Result<> shift_clock(Transaction& tx, const core::ShiftClock& command) {
   if (by != 0) {
     if (auto done = tx.sql(WriterSql::shift_challenges).run(by); !done) return done;
     if (auto done = tx.sql(WriterSql::shift_messages).run(by, core::k_never); !done) return done;
+    if (auto done = tx.sql(WriterSql::shift_suppressions).run(by, core::k_never, command.at); !done)
+      return done;
     if (auto done = tx.sql(WriterSql::shift_relay_use).run(by, k_relay_use_slots); !done) return done;
     if (auto done = tx.sql(WriterSql::shift_relay_use_back).run(); !done) return done;
   }

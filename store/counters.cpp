@@ -10,11 +10,16 @@ using core::MessageState;
 std::string Counters::name(std::size_t position) {
   if (position == k_accepted) return "accepted_total";
   if (position == k_checks) return "checks_total";
+  if (position == k_contradictory) return "contradictory_total";
+  if (position == k_unread_mails) return "unread_mails_total";
   constexpr std::size_t k_states = core::k_message_states;
   if (position < k_states) return "messages." + std::string(to_string(static_cast<MessageState>(position)));
   if (position < 2 * k_states)
     return "ended_total." + std::string(to_string(static_cast<MessageState>(position - k_states)));
-  return "challenges." + std::string(to_string(static_cast<ChallengeState>(position - 2 * k_states)));
+  if (position < bounces(core::BounceClass::unknown))
+    return "challenges." + std::string(to_string(static_cast<ChallengeState>(position - 2 * k_states)));
+  const auto bounce_class = static_cast<core::BounceClass>(position - bounces(core::BounceClass::unknown));
+  return "bounces." + std::string(to_string(bounce_class));
 }
 
 std::optional<std::size_t> Counters::position(std::string_view name) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/bounce.h"
 #include "core/challenge.h"
 #include "core/outbox.h"
 
@@ -14,7 +15,8 @@ namespace mailotp::store {
 
 class Counters {
  public:
-  static constexpr std::size_t k_size = 2 * core::k_message_states + core::k_challenge_states + 2;
+  static constexpr std::size_t k_size =
+      2 * core::k_message_states + core::k_challenge_states + core::k_bounce_classes + 4;
 
   // Positions in the table of them.
   [[nodiscard]] static constexpr std::size_t messages(core::MessageState s) {
@@ -26,12 +28,19 @@ class Counters {
   [[nodiscard]] static constexpr std::size_t challenges(core::ChallengeState s) {
     return 2 * core::k_message_states + static_cast<std::size_t>(s);
   }
+  // Failures in the ledger, ever.
+  [[nodiscard]] static constexpr std::size_t bounces(core::BounceClass c) {
+    return 2 * core::k_message_states + core::k_challenge_states + static_cast<std::size_t>(c);
+  }
+  static constexpr std::size_t k_contradictory = k_size - 4;  // reports whose tokens lead to different mails
+  static constexpr std::size_t k_unread_mails = k_size - 3;   // that killed their reader
   static constexpr std::size_t k_accepted = k_size - 2;
   // Every check writes at least this, so that one without a challenge waits for the disk as well and takes as
   // long.
   static constexpr std::size_t k_checks = k_size - 1;
 
-  // "messages.queued", "ended_total.relayed", "challenges.otp_sent", "accepted_total", "checks_total".
+  // "messages.queued", "ended_total.relayed", "challenges.otp_sent", "bounces.user-unknown",
+  // "contradictory_total", "unread_mails_total", "accepted_total", "checks_total".
   [[nodiscard]] static std::string name(std::size_t position);
   [[nodiscard]] static std::optional<std::size_t> position(std::string_view name);
 

@@ -13,6 +13,9 @@ constexpr std::array<std::string_view, k_challenge_news> k_names{"challenge.crea
                                                                  "challenge.checked", "challenge.exhausted",
                                                                  "challenge.expired", "challenge.canceled"};
 
+constexpr std::array<std::string_view, k_recipient_news> k_recipient_names{
+    "recipient.suppressed", "recipient.healed", "recipient.reported"};
+
 void append_quoted(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
@@ -35,6 +38,8 @@ core::Result<std::string> event_type_name(std::int64_t type) {
   if (type >= 0 && type < k_challenge_news) return std::string(k_names[static_cast<std::size_t>(type)]);
   if (type >= k_message_event && type < k_message_event + core::k_message_states)
     return "message." + std::string(to_string(static_cast<core::MessageState>(type - k_message_event)));
+  if (type >= k_recipient_event && type < k_recipient_event + k_recipient_news)
+    return std::string(k_recipient_names[static_cast<std::size_t>(type - k_recipient_event)]);
   return core::fail(core::Errc::corrupt, fmt::format("store: no event has the number {}", type));
 }
 

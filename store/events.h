@@ -23,6 +23,14 @@ enum class ChallengeNews : std::uint8_t {
 };
 inline constexpr int k_challenge_news = 6;
 inline constexpr int k_message_event = 100;
+// What is learned of a recipient; k_recipient_event plus the number.
+enum class RecipientNews : std::uint8_t {
+  suppressed = 0,
+  healed = 1,
+  reported = 2,  // an event of the ledger that was traced to one of our mails
+};
+inline constexpr int k_recipient_news = 3;
+inline constexpr int k_recipient_event = 200;
 
 // "challenge.checked", "message.relayed"; Errc::corrupt for a number that is none.
 [[nodiscard]] core::Result<std::string> event_type_name(std::int64_t type);

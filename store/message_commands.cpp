@@ -2,9 +2,15 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "core/outbox_policy.h"
+#include "store/bounce_commands.h"
+#include "store/challenge_secrets.h"
 #include "store/message_lists.h"
 #include "store/relay_use.h"
+#include "store/suppression.h"
+#include "store/trace.h"
 
 namespace mailotp::store {
 
@@ -12,8 +18,9 @@ using core::Result;
 
 namespace {
 
-constexpr int k_rows_a_claim = 512;  // looked at, besides those that are handed out
-constexpr int k_rows_a_look = 16;    // read ahead of the free places
+constexpr int k_rows_a_claim = 512;      // looked at, besides those that are handed out
+constexpr std::size_t k_max_local = 64;  // octets of a local part
+constexpr int k_rows_a_look = 16;        // read ahead of the free places
 // A message that one relay has refused waits so long for the rate of the other one, rather than failing.
 constexpr core::Millis k_worth_waiting{5000};
 
@@ -33,25 +40,25 @@ Detail about(const core::AttemptKey& key, const MessageRecord& m) {
   return detail;
 }
 
-// The message of a fact; none when it is gone. One that cannot be read is noted and its facts are dropped:
-// they would fail for ever, and each time others with them.
-Result<std::optional<MessageRecord>> told(Transaction& tx, const core::Id& id) {
-  auto& deaf = tx.writer().bad.deaf;
-  if (deaf.contains(id)) return std::optional<MessageRecord>{};
-  auto found = tx.message(id);
-  if (!found && found.error().code == core::Errc::corrupt) deaf.insert(id);
-  return found;
+// The machine, and what a relay's last word says of the recipient.
+Result<bool> step_of(Transaction& tx, MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
+                     std::string_view detail = {}) {
+  const core::MessageState before = m.row.state;
+  auto stepped = tx.step(m, event, cause, detail);
+  if (!stepped || m.row.state != core::MessageState::failed || before == m.row.state) return stepped;
+  if (auto recorded = record_refusal(tx, m, cause); !recorded) return tl::unexpected(recorded.error());
+  return stepped;
 }
 
 Result<> settle_one(Transaction& tx, const core::AttemptKey& key, const core::MessageEvent& event,
                     core::WallTime at, auto&& describe) {
-  auto found = told(tx, key.message);
+  auto found = told_message(tx, key.message);
   if (!found) return tl::unexpected(found.error());
   if (!*found) return {};
   MessageRecord& m = **found;
   Detail detail = about(key, m);
   describe(detail);
-  const auto stepped = tx.step(m, event, Cause{at, {}}, detail.take());
+  const auto stepped = step_of(tx, m, event, Cause{at, {}}, detail.take());
   if (!stepped) return tl::unexpected(stepped.error());
   return {};
 }
@@ -87,14 +94,34 @@ struct Settler {
   Result<> operator()(const core::TestDone&) const { return {}; }
 };
 
-core::Job job_of(const MessageRecord& m, core::Secret content, const std::string& return_path,
-                 core::WallTime now) {
+// The bounce address with a token for its tag; without one where there is no room (RFC 5321 section
+// 4.5.3.1.1).
+std::string tagged(const std::string& address, const std::string& token) {
+  const std::size_t at = address.rfind('@');
+  if (token.empty() || at == std::string::npos || at + 1 + token.size() > k_max_local) return address;
+  return fmt::format("{}+{}{}", address.substr(0, at), token, address.substr(at));
+}
+
+std::string return_path(const Writer& writer, const MessageRecord& m, core::WallTime now) {
+  switch (writer.verp) {
+    case core::Verp::recipient:
+      return tagged(writer.return_path,
+                    writer.tokens.recipient(m.recipient, address_of(m.mailbox).key(), now));
+    case core::Verp::message:
+      return tagged(writer.return_path, writer.tokens.message(m.id));
+    case core::Verp::off:
+      return writer.return_path;
+  }
+  return writer.return_path;
+}
+
+core::Job job_of(const MessageRecord& m, core::Secret content, const Writer& writer, core::WallTime now) {
   core::Job job;
   job.key = {m.id, m.row.attempt};
   job.relay = m.row.relay;
-  job.return_path = return_path;
+  job.return_path = return_path(writer, m, now);
   job.recipient = m.mailbox;
-  job.envid = core::to_string(m.id);
+  job.envid = writer.tokens.message(m.id);
   job.time_left = m.row.not_after - now;
   job.content = std::move(content);
   return job;
@@ -181,7 +208,7 @@ class Claims {
       // Its turn comes when the relays that are out of use for now are back, or the rate of one has room.
       const bool waits = !std::holds_alternative<core::RelayNone>(core::choose_relay(m.row, soon_));
       if (waits || !core::any_usable(relays_)) return Seen::passed_over;
-      return changed(tx_.step(m, core::NoRelay{}, cause_));
+      return changed(step_of(tx_, m, core::NoRelay{}, cause_));
     }
     return hand_out(m, relays_[std::get<std::size_t>(choice)]);
   }
@@ -204,7 +231,7 @@ class Claims {
     if (auto counted = relay_used(tx_, relay, cause_.at); !counted) return tl::unexpected(counted.error());
     --relay.jobs;
     relay.last_turn = ++turn_;
-    out_.jobs.push_back(job_of(m, *std::move(content), tx_.writer().return_path, cause_.at));
+    out_.jobs.push_back(job_of(m, *std::move(content), tx_.writer(), cause_.at));
     return Seen::handed_out;
   }
 
@@ -231,6 +258,9 @@ Result<core::Answer> create(Transaction& tx, const core::CreateMessage& command)
     full.kind = core::RefusalKind::overloaded;
     return full;
   }
+  auto open = gate(tx, command.recipient.key(), command.app, core::SuppressedUse::refuse, command.at);
+  if (!open) return tl::unexpected(open.error());
+  if (open->refusal) return *std::move(open->refusal);
   const auto recipient = tx.recipient(command.recipient.key());
   if (!recipient) return tl::unexpected(recipient.error());
   const MessageDraft draft{.id = command.id,
@@ -253,7 +283,7 @@ Result<> settle(Transaction& tx, const core::SettleFact& command) {
 }
 
 Result<> settle(Transaction& tx, const core::SettleLost& command) {
-  auto found = told(tx, command.key.message);
+  auto found = told_message(tx, command.key.message);
   if (!found) return tl::unexpected(found.error());
   // The machine cannot see the attempt of this event: fence here.
   if (!*found || (*found)->row.attempt != command.key.attempt) return {};

@@ -178,7 +178,98 @@ CREATE TABLE clock (
 ) STRICT;
 )sql";
 
-constexpr std::array k_migrations{k_first, k_second};
+// Bounces. `bounce` is the ledger: message is an id, since the ledger outlives the row; of what a token of a
+// message has traced one event is kept. `mail` knows the mails of the bounce mailbox by place and by hash, so
+// that none counts twice; `mailbox` is how far it has been read, and up to which mail the moves left over by
+// the last run have been given out. A suppression of app '' is an operator's. evidence is what an app's mails
+// have shown of a recipient: proven_at a right code or a success report, doubted_at a failure that says
+// something of the address (hard: that it is dead).
+constexpr const char* k_third = R"sql(
+CREATE TABLE bounce (
+  n INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  class INTEGER NOT NULL,
+  permanent INTEGER,
+  recipient INTEGER,
+  mailbox TEXT,
+  message BLOB,
+  app TEXT,
+  status TEXT,
+  diagnostic TEXT,
+  rule TEXT,
+  traced_by INTEGER NOT NULL,
+  weight INTEGER NOT NULL,
+  uidvalidity INTEGER,
+  uid INTEGER,
+  hash BLOB
+) STRICT;
+CREATE INDEX bounce_message ON bounce (message) WHERE message IS NOT NULL;
+CREATE UNIQUE INDEX bounce_event ON bounce (message, kind, class)
+  WHERE message IS NOT NULL AND traced_by >= 2;
+CREATE INDEX bounce_recipient ON bounce (recipient) WHERE recipient IS NOT NULL;
+
+CREATE TABLE mail (
+  n INTEGER PRIMARY KEY,
+  at INTEGER NOT NULL,
+  uidvalidity INTEGER NOT NULL,
+  uid INTEGER NOT NULL,
+  hash BLOB,
+  fate INTEGER NOT NULL,
+  moved INTEGER NOT NULL,
+  UNIQUE (uidvalidity, uid)
+) STRICT;
+CREATE INDEX mail_hash ON mail (hash) WHERE hash IS NOT NULL;
+CREATE INDEX mail_to_move ON mail (uidvalidity, uid) WHERE moved = 0;
+
+CREATE TABLE mailbox (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  uidvalidity INTEGER NOT NULL,
+  after_uid INTEGER NOT NULL,
+  foreign_mails INTEGER NOT NULL,
+  given_uid INTEGER NOT NULL,
+  given_until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE suppression (
+  n INTEGER PRIMARY KEY,
+  recipient INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  class INTEGER NOT NULL,
+  mailbox TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  probe_at INTEGER,
+  source INTEGER NOT NULL,
+  times INTEGER NOT NULL,
+  probe BLOB,
+  check_at INTEGER,
+  UNIQUE (recipient, app, class)
+) STRICT;
+CREATE INDEX suppression_until ON suppression (until);
+CREATE INDEX suppression_check ON suppression (check_at) WHERE check_at IS NOT NULL;
+
+CREATE TABLE evidence (
+  recipient INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  proven_at INTEGER,
+  doubted_at INTEGER,
+  hard INTEGER NOT NULL,
+  verdict_kind INTEGER,
+  verdict_class TEXT,
+  verdict_permanent INTEGER,
+  verdict_status TEXT,
+  verdict_detail TEXT,
+  verdict_source INTEGER,
+  verdict_at INTEGER,
+  PRIMARY KEY (recipient, app)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX evidence_at ON evidence (at);
+)sql";
+
+constexpr std::array k_migrations{k_first, k_second, k_third};
 
 // The number of steps that the database has seen; 0 for an empty one.
 Result<std::int64_t> version_of(Connection& db) {

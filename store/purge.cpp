@@ -11,18 +11,6 @@ using core::Result;
 
 namespace {
 
-// Loads what is to be removed before anything is: a DELETE would take the row from under the cursor.
-template <class Row, class Read>
-Result<std::vector<Row>> all_rows(Rows rows, Read read) {
-  std::vector<Row> out;
-  for (;;) {
-    const auto more = rows.next();
-    if (!more) return tl::unexpected(more.error());
-    if (!*more) return out;
-    out.push_back(read(rows));
-  }
-}
-
 struct Ended {
   std::int64_t n = 0;
   std::int64_t state = 0;
@@ -46,6 +34,9 @@ class Removal {
     MAILOTP_CRASH_POINT_IF(removed_ > 0, "purging");
     if (auto done = events(); !done) return tl::unexpected(done.error());
     if (auto done = kept_answers(); !done) return tl::unexpected(done.error());
+    if (auto done = bounces(); !done) return tl::unexpected(done.error());
+    if (auto done = suppressions(); !done) return tl::unexpected(done.error());
+    if (auto done = evidence(); !done) return tl::unexpected(done.error());
     for (const std::int64_t recipient : recipients_) {
       if (auto done = tx_.sql(WriterSql::recipient_forget).run(recipient); !done)
         return tl::unexpected(done.error());
@@ -129,6 +120,58 @@ class Removal {
       if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
     }
     return remove(WriterSql::once_remove, *last);
+  }
+
+  [[nodiscard]] core::Seconds of_bounces() const { return tx_.writer().retention.bounces; }
+
+  // The ledger, and the mails that are known.
+  Result<> bounces() {
+    const auto first = first_of(WriterSql::bounce_first);
+    if (!first) return tl::unexpected(first.error());
+    if (const auto last = last_of(*first, of_bounces())) {
+      for (const Dated& one : *first) {
+        if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
+      }
+      if (auto done = remove(WriterSql::bounce_remove, *last); !done) return done;
+    }
+    const auto mails = first_of(WriterSql::mail_first);
+    if (!mails) return tl::unexpected(mails.error());
+    const auto last = last_of(*mails, of_bounces());
+    return last ? remove(WriterSql::mail_remove_old, *last) : Result<>{};
+  }
+
+  // One that is over keeps its level so long.
+  Result<> suppressions() {
+    const auto over = all_rows<Ended>(
+        tx_.sql(WriterSql::suppression_over).select(command_.at - of_bounces(), command_.limit),
+        [](const Rows& rows) {
+          return Ended{rows.integer(0), 0, rows.integer(1), {}};
+        });
+    if (!over) return tl::unexpected(over.error());
+    for (const Ended& one : *over) {
+      if (auto done = remove(WriterSql::suppression_remove, one.n); !done) return done;
+      recipients_.insert(one.recipient);
+    }
+    return {};
+  }
+
+  Result<> evidence() {
+    struct Known {
+      std::int64_t recipient;
+      std::string app;
+    };
+    const auto over =
+        all_rows<Known>(tx_.sql(WriterSql::evidence_over).select(command_.at - of_bounces(), command_.limit),
+                        [](const Rows& rows) {
+                          return Known{rows.integer(0), std::string(rows.text(1))};
+                        });
+    if (!over) return tl::unexpected(over.error());
+    for (const Known& one : *over) {
+      if (auto done = tx_.sql(WriterSql::evidence_remove).run(one.recipient, one.app); !done) return done;
+      removed_ += tx_.writer().db.changed();
+      recipients_.insert(one.recipient);
+    }
+    return {};
   }
 
   Result<> remove(WriterSql statement, std::int64_t n) {

@@ -37,6 +37,10 @@ class Columns {
   std::string text() { return std::string(rows_.text(at_++)); }
   std::string blob() { return std::string(rows_.blob(at_++)); }
   core::WallTime time() { return rows_.time(at_++); }
+  std::optional<core::WallTime> optional_time() {
+    if (rows_.is_null(at_)) return ++at_, std::nullopt;
+    return time();
+  }
   core::Millis millis() { return core::Millis{integer()}; }
   std::optional<core::Id> optional_id() {
     if (rows_.is_null(at_)) return ++at_, std::nullopt;
@@ -175,8 +179,77 @@ Result<MessageRecord> read_message(const Rows& rows) {
   if (const auto ends_as = columns.optional_integer())
     out.row.ends_as = static_cast<core::MessageState>(*ends_as);
   out.row.on_uncertain = columns.choice(core::OnUncertain::hold);
+  out.ended_at = columns.optional_time();
   if (!columns.good())
     return core::fail(Errc::corrupt, fmt::format("store: the row of message {} cannot be", out.n));
+  return out;
+}
+
+Result<SuppressionRecord> read_suppression(const Rows& rows) {
+  Columns columns(rows);
+  SuppressionRecord out;
+  out.n = columns.integer();
+  out.recipient = columns.integer();
+  out.app = columns.text();
+  out.bounce_class = columns.choice(core::BounceClass::suppressed);
+  out.mailbox = columns.text();
+  out.since = columns.time();
+  out.until = columns.time();
+  out.probe_at = columns.optional_time();
+  out.source = columns.choice(core::BounceSource::provider);
+  out.times = columns.count<int>();
+  out.probe = columns.optional_id();
+  out.check_at = columns.optional_time();
+  if (!columns.good())
+    return core::fail(Errc::corrupt, fmt::format("store: the row of suppression {} cannot be", out.n));
+  return out;
+}
+
+Result<core::BounceView> read_bounce(const Rows& rows) {
+  Columns columns(rows);
+  core::BounceView out;
+  out.n = columns.integer();
+  out.at = columns.time();
+  out.source = columns.choice(core::BounceSource::provider);
+  out.kind = columns.choice(core::BounceKind::feedback);
+  out.bounce_class = columns.choice(core::BounceClass::suppressed);
+  if (const auto permanent = columns.optional_integer()) out.permanent = *permanent != 0;
+  out.recipient = columns.text();
+  out.message = columns.optional_id();
+  out.app = columns.text();
+  out.status = columns.text();
+  out.diagnostic = columns.text();
+  out.rule = columns.text();
+  out.traced_by = columns.choice(core::TracedBy::both);
+  out.weight = columns.choice(core::VerdictWeight::none);
+  if (!columns.good())
+    return core::fail(Errc::corrupt, fmt::format("store: the row of bounce {} cannot be", out.n));
+  return out;
+}
+
+Result<Evidence> read_evidence(const Rows& rows) {
+  Columns columns(rows);
+  Evidence out;
+  out.app = columns.text();
+  out.proven_at = columns.optional_time();
+  out.doubted_at = columns.optional_time();
+  out.hard = columns.integer() != 0;
+  out.verdict = read_verdict(columns);
+  if (!columns.good()) return core::fail(Errc::corrupt, "store: a row of evidence cannot be");
+  return out;
+}
+
+core::SuppressionView view_of(const SuppressionRecord& suppression) {
+  core::SuppressionView out;
+  out.address = suppression.mailbox;
+  out.app = suppression.app;
+  out.bounce_class = suppression.bounce_class;
+  out.since = suppression.since;
+  if (suppression.until < core::k_never) out.until = suppression.until;
+  out.probe_at = suppression.probe_at;
+  out.source = suppression.source;
+  out.by_operator = suppression.app.empty();
+  out.times = suppression.times;
   return out;
 }
 

@@ -49,13 +49,41 @@ struct MessageRecord {
   std::string template_version;
   std::string locale;
   std::string metadata;
+  std::optional<core::WallTime> ended_at;  // nothing more was planned since then
+};
+
+struct SuppressionRecord {
+  std::int64_t n = 0;
+  std::int64_t recipient = 0;
+  std::string app;  // empty: for all, an operator's
+  core::BounceClass bounce_class = core::BounceClass::user_unknown;
+  std::string mailbox;
+  core::WallTime since;
+  core::WallTime until;  // k_never: until it is removed
+  std::optional<core::WallTime> probe_at;
+  core::BounceSource source = core::BounceSource::dsn;
+  int times = 1;
+  std::optional<core::Id> probe;           // the mail that was let through last, while it is awaited
+  std::optional<core::WallTime> check_at;  // when to look what became of it
 };
 
 // From a row with the columns that store/statements.cpp lists. Errc::corrupt for what cannot be.
 [[nodiscard]] core::Result<ChallengeRecord> read_challenge(const Rows& rows);
 [[nodiscard]] core::Result<MessageRecord> read_message(const Rows& rows);
+[[nodiscard]] core::Result<SuppressionRecord> read_suppression(const Rows& rows);
+[[nodiscard]] core::Result<core::BounceView> read_bounce(const Rows& rows);
+// What is known of a recipient through one app.
+struct Evidence {
+  std::string app;
+  std::optional<core::WallTime> proven_at;
+  std::optional<core::WallTime> doubted_at;
+  bool hard = false;
+  std::optional<core::Verdict> verdict;
+};
+[[nodiscard]] core::Result<Evidence> read_evidence(const Rows& rows);
 
 [[nodiscard]] core::MessageView view_of(const MessageRecord& message);
+[[nodiscard]] core::SuppressionView view_of(const SuppressionRecord& suppression);
 [[nodiscard]] core::ChallengeView view_of(const ChallengeRecord& challenge,
                                           const std::optional<MessageRecord>& message);
 

@@ -1,5 +1,6 @@
 #include "store/sqlite_reader.h"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -53,6 +54,38 @@ Result<core::EventView> read_event(const Rows& rows) {
 bool passes(const core::OutboxFilter& filter, const MessageRecord& m) {
   return (!filter.state || *filter.state == m.row.state) && (filter.app.empty() || filter.app == m.app) &&
          (filter.relay.empty() || filter.relay == m.row.relay);
+}
+
+bool passes(const core::BounceFilter& filter, const core::BounceView& b) {
+  return (filter.app.empty() || filter.app == b.app) && (!filter.message || filter.message == b.message) &&
+         (!filter.kind || *filter.kind == b.kind) &&
+         (!filter.bounce_class || *filter.bounce_class == b.bounce_class);
+}
+
+Result<std::int64_t> parse_page(const core::Page& page) {
+  if (page.limit < 1 || page.limit > k_max_page)
+    return core::fail(Errc::invalid, fmt::format("limit is from 1 to {}", k_max_page));
+  return parse_cursor(page.cursor);
+}
+
+// The rows that pass, newest first. One row more than the page tells whether there is a next one.
+template <class Item>
+Result<core::PageOf<Item>> page_of(Rows&& rows, int looked_at_most, int limit, auto&& read,
+                                   auto&& passes_it) {
+  core::PageOf<Item> out;
+  std::int64_t last = 0;
+  for (int looked = 0;; ++looked) {
+    const auto more = rows.next();
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return out;
+    if (looked == looked_at_most || std::cmp_equal(out.items.size(), limit)) break;
+    auto item = read(rows);
+    if (!item) return tl::unexpected(item.error());
+    last = item->n;
+    if (passes_it(*item)) out.items.push_back(*std::move(item));
+  }
+  out.next_cursor = fmt::format("{:x}", last);
+  return out;
 }
 
 }  // namespace
@@ -116,30 +149,63 @@ struct SqliteReader::State {
   Result<std::optional<std::int64_t>> recipient(const std::string& mailbox) {
     const auto address = core::parse_address(mailbox);
     if (!address) return tl::unexpected(address.error());
-    Rows rows = sql[ReaderSql::recipient_find].select(address->key());
+    return recipient_of(*address);
+  }
+  Result<std::optional<std::int64_t>> recipient_of(const core::Address& address) {
+    Rows rows = sql[ReaderSql::recipient_find].select(address.key());
     const auto found = rows.next();
     if (!found) return tl::unexpected(found.error());
     if (!*found) return std::optional<std::int64_t>{};
     return std::optional(rows.integer(0));
   }
 
-  // One row more than the page tells whether there is a next one.
-  Result<core::PageOf<core::MessageView>> page_from(Rows rows, int looked_at_most,
-                                                    const core::OutboxFilter& filter, int limit) {
+  static Result<core::PageOf<core::MessageView>> page_from(Rows&& rows, int looked_at_most,
+                                                           const core::OutboxFilter& filter, int limit) {
+    auto records = page_of<MessageRecord>(std::move(rows), looked_at_most, limit, read_message,
+                                          [&](const MessageRecord& m) { return passes(filter, m); });
+    if (!records) return tl::unexpected(records.error());
     core::PageOf<core::MessageView> out;
-    std::int64_t last = 0;
-    for (int looked = 0;; ++looked) {
+    for (const MessageRecord& m : records->items)
+      out.items.push_back(view_of(m));
+    out.next_cursor = std::move(records->next_cursor);
+    return out;
+  }
+
+  // Of one app; or, for operators, the newest word of any.
+  Result<Evidence> evidence(std::int64_t recipient, const std::string& app) {
+    Evidence out;
+    Rows rows = sql[ReaderSql::evidence_of].select(recipient);
+    for (;;) {
       const auto more = rows.next();
       if (!more) return tl::unexpected(more.error());
       if (!*more) return out;
-      if (looked == looked_at_most || std::cmp_equal(out.items.size(), limit)) break;
-      const auto m = read_message(rows);
-      if (!m) return tl::unexpected(m.error());
-      last = m->n;
-      if (passes(filter, *m)) out.items.push_back(view_of(*m));
+      auto one = read_evidence(rows);
+      if (!one) return one;
+      if (!app.empty() && one->app != app) continue;
+      out.hard = out.hard || one->hard;
+      out.proven_at = std::max(out.proven_at, one->proven_at);
+      out.doubted_at = std::max(out.doubted_at, one->doubted_at);
+      if (one->verdict && (!out.verdict || one->verdict->at > out.verdict->at)) out.verdict = one->verdict;
     }
-    out.next_cursor = fmt::format("{:x}", last);
-    return out;
+  }
+
+  Result<std::optional<core::SuppressionView>> longest_suppression(std::int64_t recipient,
+                                                                   const std::string& app,
+                                                                   core::WallTime now) {
+    std::optional<SuppressionRecord> longest;
+    Rows rows = sql[ReaderSql::suppressions_of_recipient].select(std::numeric_limits<std::int64_t>::max(),
+                                                                 k_max_looked_at, recipient);
+    for (;;) {
+      const auto more = rows.next();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+      auto one = read_suppression(rows);
+      if (!one) return tl::unexpected(one.error());
+      const bool counts = one->until > now && (app.empty() || one->app.empty() || one->app == app);
+      if (counts && (!longest || one->until > longest->until)) longest = *std::move(one);
+    }
+    if (!longest) return std::optional<core::SuppressionView>{};
+    return std::optional(view_of(*longest));
   }
 };
 
@@ -171,10 +237,8 @@ Result<core::MessageView> SqliteReader::message(const std::string& app, const co
 
 Result<core::PageOf<core::MessageView>> SqliteReader::outbox(const core::OutboxFilter& filter,
                                                              const core::Page& page) {
-  const auto from = parse_cursor(page.cursor);
+  const auto from = parse_page(page);
   if (!from) return tl::unexpected(from.error());
-  if (page.limit < 1 || page.limit > k_max_page)
-    return core::fail(Errc::invalid, fmt::format("limit is from 1 to {}", k_max_page));
   const bool filtered =
       !filter.app.empty() || !filter.relay.empty() || (filter.state && !filter.recipient.empty());
   const int look = filtered ? k_max_looked_at : page.limit;
@@ -215,6 +279,11 @@ Result<core::Stats> SqliteReader::stats(core::WallTime now) {
       if (const auto position = Counters::position(rows.text(0))) counters[*position] = rows.integer(1);
     }
     core::Stats out;
+    for (int i = 0; i < core::k_bounce_classes; ++i) {
+      const auto bounce_class = static_cast<core::BounceClass>(i);
+      const std::int64_t ever = counters[Counters::bounces(bounce_class)];
+      if (ever > 0) out.bounces[std::string(to_string(bounce_class))] = ever;
+    }
     out.accepted_total = counters[Counters::k_accepted];
     for (int i = 0; i < core::k_challenge_states; ++i) {
       const auto state = static_cast<core::ChallengeState>(i);
@@ -236,21 +305,73 @@ Result<core::Stats> SqliteReader::stats(core::WallTime now) {
   });
 }
 
-core::Result<core::RecipientView> SqliteReader::recipient(const std::string& /*app*/,
-                                                          const core::Address& /*address*/,
-                                                          core::WallTime /*now*/) {
-  return core::fail(core::Errc::unsupported, "store: bounces are not kept yet");
+Result<core::RecipientView> SqliteReader::recipient(const std::string& app, const core::Address& address,
+                                                    core::WallTime now) {
+  return state_->at_one_moment<core::RecipientView>([&]() -> Result<core::RecipientView> {
+    core::RecipientView out;
+    out.address = address.mailbox();
+    const auto n = state_->recipient_of(address);
+    if (!n) return tl::unexpected(n.error());
+    if (!*n) return out;
+    const auto known = state_->evidence(**n, app);
+    if (!known) return tl::unexpected(known.error());
+    const auto in_force = state_->longest_suppression(**n, app, now);
+    if (!in_force) return tl::unexpected(in_force.error());
+    out.suppressed = *in_force;
+    out.last_verdict = known->verdict;
+    // The newest word counts.
+    const bool proven = known->proven_at && (!known->doubted_at || *known->proven_at >= *known->doubted_at);
+    if (proven) out.deliverable = core::Deliverable::yes;
+    if (out.suppressed || known->hard) out.deliverable = core::Deliverable::no;
+    return out;
+  });
 }
 
-core::Result<core::PageOf<core::BounceView>> SqliteReader::bounces(const core::BounceFilter& /*filter*/,
-                                                                   const core::Page& /*page*/) {
-  return core::fail(core::Errc::unsupported, "store: bounces are not kept yet");
+Result<core::PageOf<core::BounceView>> SqliteReader::bounces(const core::BounceFilter& filter,
+                                                             const core::Page& page) {
+  const auto from = parse_page(page);
+  if (!from) return tl::unexpected(from.error());
+  const bool filtered = !filter.app.empty() || filter.kind || filter.bounce_class ||
+                        (filter.message && !filter.recipient.empty());
+  const int look = filtered ? k_max_looked_at : page.limit;
+  const auto read = [&](Rows&& rows) {
+    return page_of<core::BounceView>(std::move(rows), look, page.limit, read_bounce,
+                                     [&](const core::BounceView& b) { return passes(filter, b); });
+  };
+  if (!filter.recipient.empty()) {
+    const auto recipient = state_->recipient(filter.recipient);
+    if (!recipient) return tl::unexpected(recipient.error());
+    if (!*recipient) return core::PageOf<core::BounceView>{};
+    return read(state_->sql[ReaderSql::bounces_of_recipient].select(*from, look + 1, **recipient));
+  }
+  if (filter.message)
+    return read(state_->sql[ReaderSql::bounces_of_message].select(*from, look + 1, *filter.message));
+  return read(state_->sql[ReaderSql::bounces_newest].select(*from, look + 1));
 }
 
-core::Result<core::PageOf<core::SuppressionView>> SqliteReader::suppressions(const std::string& /*recipient*/,
-                                                                             const core::Page& /*page*/,
-                                                                             core::WallTime /*now*/) {
-  return core::fail(core::Errc::unsupported, "store: bounces are not kept yet");
+Result<core::PageOf<core::SuppressionView>> SqliteReader::suppressions(const std::string& recipient,
+                                                                       const core::Page& page,
+                                                                       core::WallTime now) {
+  const auto from = parse_page(page);
+  if (!from) return tl::unexpected(from.error());
+  std::optional<std::int64_t> of;
+  if (!recipient.empty()) {
+    const auto found = state_->recipient(recipient);
+    if (!found) return tl::unexpected(found.error());
+    if (!*found) return core::PageOf<core::SuppressionView>{};
+    of = **found;
+  }
+  auto records = page_of<SuppressionRecord>(
+      of ? state_->sql[ReaderSql::suppressions_of_recipient].select(*from, k_max_looked_at + 1, *of)
+         : state_->sql[ReaderSql::suppressions_newest].select(*from, k_max_looked_at + 1),
+      k_max_looked_at, page.limit, read_suppression,
+      [&](const SuppressionRecord& s) { return s.until > now; });
+  if (!records) return tl::unexpected(records.error());
+  core::PageOf<core::SuppressionView> out;
+  for (const SuppressionRecord& s : records->items)
+    out.items.push_back(view_of(s));
+  out.next_cursor = std::move(records->next_cursor);
+  return out;
 }
 
 }  // namespace mailotp::store

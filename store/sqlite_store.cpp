@@ -1,19 +1,24 @@
 #include "store/sqlite_store.h"
 
+#include <iterator>
+
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include "core/crash_point.h"
+#include "store/bounce_commands.h"
 #include "store/challenge_commands.h"
 #include "store/clock_shift.h"
 #include "store/file_watch.h"
 #include "store/idempotency.h"
 #include "store/lock.h"
+#include "store/mailbox_commands.h"
 #include "store/message_commands.h"
 #include "store/message_lists.h"
 #include "store/migrations.h"
 #include "store/purge.h"
 #include "store/reserve.h"
+#include "store/suppression.h"
 #include "store/wal.h"
 
 namespace mailotp::store {
@@ -123,6 +128,7 @@ struct Runner {
     tx.writer().swept = tx.now();
     if (auto expired = expire_challenges(tx, cause, c.limit); !expired) return done(std::move(expired));
     if (auto swept = sweep_messages(tx, cause, c.limit); !swept) return done(std::move(swept));
+    if (auto seen = check_probes(tx, cause, c.limit); !seen) return done(std::move(seen));
     if (!tx.writer().waking) return core::Done{};
     return done(wake_for_relay(tx, core::WakeForRelay{.at = c.at, .limit = c.limit}));
   }
@@ -132,9 +138,13 @@ struct Runner {
     return done(tx.sql(WriterSql::relay_suspend).run(c.relay, c.suspended ? 1 : 0));
   }
   Result<core::Answer> operator()(const core::ShiftClock& c) const { return done(shift_clock(tx, c)); }
-  Result<core::Answer> operator()(const auto& /*command*/) const {
-    return core::fail(Errc::unsupported, "store: bounces are not kept yet");
-  }
+  Result<core::Answer> operator()(const core::OpenMailbox& c) const { return open_mailbox(tx, c); }
+  Result<core::Answer> operator()(const core::RecordMail& c) const { return record_mail(tx, c); }
+  Result<core::Answer> operator()(const core::RecordPoison& c) const { return record_poison(tx, c); }
+  Result<core::Answer> operator()(const core::RecordMoved& c) const { return record_moved(tx, c); }
+  Result<core::Answer> operator()(const core::ReportBounce& c) const { return report_bounce(tx, c); }
+  Result<core::Answer> operator()(const core::PutSuppression& c) const { return put_suppression(tx, c); }
+  Result<core::Answer> operator()(const core::DropSuppression& c) const { return drop_suppression(tx, c); }
 };
 
 std::string database_in(const std::string& state_dir) {
@@ -274,6 +284,8 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
   out.unreadable += tx.unreadable();
   auto news = tx.take_changes();
   out.changes.insert(out.changes.end(), news.begin(), news.end());
+  auto bounces = tx.take_bounces();
+  std::move(bounces.begin(), bounces.end(), std::back_inserter(out.bounces));
   return {};
 }
 
@@ -419,7 +431,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
       new State{*std::move(lock),
                 Writer{*std::move(db), *std::move(sql), std::move(options.keys), std::move(options.policy),
                        std::move(options.return_path), options.retention, options.max_open_messages,
-                       options.composer, options.random, Counters{}, Intake{}},
+                       options.composer, options.random, options.tokens, options.verp, options.verdicts,
+                       options.foreign, Counters{}, Intake{}},
                 Wal(raw), reserve, FileWatch(path), options.state_dir, options.min_free_disk});
   if (auto started = state->start(); !started) return tl::unexpected(with_hint(started.error()));
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));

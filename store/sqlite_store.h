@@ -7,9 +7,11 @@
 #include <optional>
 #include <string>
 
+#include "core/bounce_rules.h"
 #include "core/composer.h"
 #include "core/random.h"
 #include "core/store.h"
+#include "core/tokens.h"
 #include "store/keys.h"
 
 namespace mailotp::store {
@@ -18,14 +20,18 @@ struct StoreOptions {
   std::string state_dir;  // must exist
   KeyRing keys;
   core::DeliveryPolicy policy;
-  std::string return_path;                     // envelope sender of every job
+  std::string return_path;                     // envelope sender of every job, but for its tag
   std::int64_t max_open_messages = 1'000'000;  // with as many, nothing more is sent: RefusalKind::overloaded
   const core::Composer& composer;              // outlives the store
   core::RandomSource& random;                  // outlives the store
+  const core::BounceTokens& tokens;            // outlives the store
   // With less left on the disk no new work is taken: RefusalKind::overloaded. 0: never.
   std::int64_t min_free_disk = 64LL << 20;
   std::int64_t reserve = 32LL << 20;  // for the results of what is under way when the disk is full; 0: none
   core::RetentionConfig retention = {};
+  core::Verp verp = core::Verp::recipient;
+  core::VerdictTable verdicts = core::verdict_table();
+  core::ForeignMail foreign = core::ForeignMail::leave;
 };
 
 class SqliteStore final : public core::Store {

@@ -10,7 +10,12 @@
   "attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "               \
   "template_version, locale, metadata, relay, reply_code, reply_status, reply_text, verdict_kind, "  \
   "verdict_class, verdict_permanent, verdict_status, verdict_detail, verdict_source, verdict_at, "   \
-  "waits_for, tried, refused_by, ends_as, on_uncertain"
+  "waits_for, tried, refused_by, ends_as, on_uncertain, ended_at"
+#define BOUNCE_COLUMNS                                                                                  \
+  "n, at, source, kind, class, permanent, mailbox, message, app, status, diagnostic, rule, traced_by, " \
+  "weight"
+#define SUPPRESSION_COLUMNS \
+  "n, recipient, app, class, mailbox, since, until, probe_at, source, times, probe, check_at"
 
 namespace mailotp::store {
 
@@ -24,7 +29,11 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"recipient_forget",
      "DELETE FROM recipient WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM challenge WHERE recipient = ?1) "
      "AND NOT EXISTS (SELECT 1 FROM message WHERE recipient = ?1) "
-     "AND NOT EXISTS (SELECT 1 FROM idempotency WHERE recipient = ?1)"},
+     "AND NOT EXISTS (SELECT 1 FROM idempotency WHERE recipient = ?1) "
+     "AND NOT EXISTS (SELECT 1 FROM bounce WHERE recipient = ?1) "
+     "AND NOT EXISTS (SELECT 1 FROM suppression WHERE recipient = ?1) "
+     "AND NOT EXISTS (SELECT 1 FROM evidence WHERE recipient = ?1)"},
+    {"recipient_key", "SELECT key FROM recipient WHERE id = ?1"},
     {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
     {"challenge_by_n", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE n = ?1"},
     {"challenge_newest", "SELECT " CHALLENGE_COLUMNS
@@ -74,7 +83,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "not_after = ?7, due_at = ?8, revision = ?9, relay = ?10, reply_code = ?11, reply_status = ?12, "
      "reply_text = ?13, verdict_kind = ?14, verdict_class = ?15, verdict_permanent = ?16, "
      "verdict_status = ?17, verdict_detail = ?18, verdict_source = ?19, verdict_at = ?20, waits_for = ?21, "
-     "tried = ?22, refused_by = ?23, ends_as = ?24, ended_at = ?25 WHERE n = ?1"},
+     "tried = ?22, refused_by = ?23, ends_as = ?24, ended_at = coalesce(ended_at, ?25) WHERE n = ?1"},
     {"message_not_current", "UPDATE message SET current = 0 WHERE n = ?1"},
     // From one place in the order of the deadlines on: rows that no relay has a place for now are passed
     // over.
@@ -88,6 +97,12 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"message_for_relay",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 2 AND waits_for = 2 ORDER BY due_at LIMIT ?1"},
     {"message_any_queued", "SELECT 1 FROM message WHERE state = 0 LIMIT 1"},
+    {"message_of_recipient",
+     "SELECT " MESSAGE_COLUMNS " FROM message WHERE recipient = ?1 ORDER BY n DESC LIMIT ?2"},
+    // Open ones are among the newest.
+    {"message_unsent_of",
+     "SELECT n FROM (SELECT n, app, state FROM message WHERE recipient = ?1 ORDER BY n DESC LIMIT ?3) WHERE "
+     "state <= 4 AND (?2 = '' OR app = ?2)"},
     {"message_over",
      "SELECT n, state, recipient, challenge FROM message WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
     {"message_remove", "DELETE FROM message WHERE n = ?1"},
@@ -105,6 +120,10 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     // In two steps: on the way a slot must not take the place of another one.
     {"shift_relay_use", "UPDATE relay_use SET slot = -(slot + ?1 / max(period / ?2, 1))"},
     {"shift_relay_use_back", "UPDATE relay_use SET slot = -slot WHERE slot < 0"},
+    {"shift_suppressions",
+     "UPDATE suppression SET until = CASE WHEN until >= ?2 THEN until ELSE until + ?1 END, "
+     "probe_at = CASE WHEN probe_at > ?3 THEN probe_at + ?1 ELSE probe_at END, check_at = check_at + ?1 "
+     "WHERE until > ?3"},
     {"relay_suspended", "SELECT name FROM relay WHERE suspended = 1"},
     {"relay_suspend",
      "INSERT INTO relay (name, suspended) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
@@ -135,13 +154,95 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "UNION ALL SELECT min(due_at) FROM message WHERE state = 0 "
      "UNION ALL SELECT min(due_at) FROM message WHERE state = 2 "
      "UNION ALL SELECT min(due_at) FROM message WHERE state = 3 "
-     "UNION ALL SELECT min(due_at) FROM message WHERE state = 4)"},
+     "UNION ALL SELECT min(due_at) FROM message WHERE state = 4 "
+     "UNION ALL SELECT min(check_at) FROM suppression WHERE check_at > 0)"},
     {"once_find", "SELECT n, at, request, answer FROM idempotency WHERE mac = ?1"},
     {"once_forget", "DELETE FROM idempotency WHERE mac = ?1"},
     {"once_add",
      "INSERT INTO idempotency (mac, at, recipient, request, key, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
     {"once_first", "SELECT n, at, recipient FROM idempotency WHERE n > 0 ORDER BY n LIMIT ?1"},
     {"once_remove", "DELETE FROM idempotency WHERE n <= ?1"},
+    {"bounce_add",
+     "INSERT INTO bounce (at, source, kind, class, permanent, recipient, mailbox, message, app, status, "
+     "diagnostic, rule, traced_by, weight, uidvalidity, uid, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+     "?9, "
+     "?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"},
+    {"bounce_event", "SELECT " BOUNCE_COLUMNS
+                     " FROM bounce WHERE message = ?1 AND kind = ?2 AND class = ?3 AND traced_by >= 2"},
+    // What the far side itself called temporary is no word about the address.
+    {"bounce_history",
+     "SELECT at, source, class FROM (SELECT at, source, class, kind, app, message, permanent FROM bounce "
+     "WHERE "
+     "recipient = ?1 ORDER BY n DESC LIMIT ?4) WHERE at > ?3 AND kind = 1 AND app = ?2 AND message IS NOT "
+     "NULL "
+     "AND permanent IS NOT 0"},
+    {"bounce_first", "SELECT n, at, recipient FROM bounce WHERE n > 0 ORDER BY n LIMIT ?1"},
+    {"bounce_remove", "DELETE FROM bounce WHERE n <= ?1"},
+    {"mail_at", "SELECT n, hash, fate, moved FROM mail WHERE uidvalidity = ?1 AND uid = ?2"},
+    {"mail_of_hash", "SELECT fate FROM mail WHERE hash = ?1 LIMIT 1"},
+    {"mail_add", "INSERT INTO mail (at, uidvalidity, uid, hash, fate, moved) VALUES (?1, ?2, ?3, ?4, ?5, 0)"},
+    {"mail_again", "UPDATE mail SET moved = 0 WHERE n = ?1"},
+    // It keeps its hash, under a place that no mailbox has.
+    {"mail_displaced", "UPDATE mail SET uidvalidity = 0, uid = -n, moved = 1 WHERE n = ?1"},
+    {"mail_moved", "UPDATE mail SET moved = 1 WHERE uidvalidity = ?1 AND uid = ?2"},
+    {"mail_gone", "UPDATE mail SET moved = 1 WHERE moved = 0 AND uidvalidity = ?1"},
+    {"mail_to_move",
+     "SELECT uid, fate FROM mail WHERE moved = 0 AND uidvalidity = ?1 AND uid > ?2 AND uid <= ?3 ORDER BY "
+     "uid "
+     "LIMIT ?4"},
+    {"mail_first", "SELECT n, at, NULL FROM mail WHERE n > 0 ORDER BY n LIMIT ?1"},
+    {"mail_remove_old", "DELETE FROM mail WHERE n <= ?1"},
+    {"mailbox_get",
+     "SELECT uidvalidity, after_uid, foreign_mails, given_uid, given_until FROM mailbox WHERE id = 1"},
+    {"mailbox_open",
+     "INSERT INTO mailbox (id, uidvalidity, after_uid, foreign_mails, given_uid, given_until) VALUES (1, ?1, "
+     "0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET uidvalidity = excluded.uidvalidity, after_uid = 0, "
+     "foreign_mails = 0, given_uid = 0, given_until = 0"},
+    {"mailbox_read",
+     "UPDATE mailbox SET after_uid = max(after_uid, ?2), "
+     "foreign_mails = foreign_mails + CASE WHEN ?2 > after_uid THEN ?3 ELSE 0 END "
+     "WHERE id = 1 AND uidvalidity = ?1"},
+    {"mailbox_given", "UPDATE mailbox SET given_uid = ?1, given_until = ?2 WHERE id = 1"},
+    {"suppression_in_force",
+     "SELECT " SUPPRESSION_COLUMNS
+     " FROM suppression WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND app IN (?2, '') AND "
+     "until > ?3"},
+    {"suppression_of",
+     "SELECT " SUPPRESSION_COLUMNS " FROM suppression WHERE recipient = ?1 AND app = ?2 AND class = ?3"},
+    {"suppression_save",
+     "INSERT INTO suppression (recipient, app, class, mailbox, since, until, probe_at, source, times) VALUES "
+     "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (recipient, app, class) DO UPDATE SET "
+     "mailbox = excluded.mailbox, since = excluded.since, until = excluded.until, "
+     "probe_at = excluded.probe_at, source = excluded.source, times = excluded.times, probe = NULL, "
+     "check_at = NULL"},
+    {"suppression_probed", "UPDATE suppression SET probe_at = ?2, probe = ?3, check_at = ?4 WHERE n = ?1"},
+    {"suppression_check",
+     "UPDATE suppression SET check_at = ?2, probe = CASE WHEN ?2 IS NULL THEN NULL ELSE probe END WHERE n = "
+     "?1"},
+    {"suppression_due",
+     "SELECT " SUPPRESSION_COLUMNS " FROM suppression WHERE check_at <= ?1 ORDER BY check_at LIMIT ?2"},
+    {"suppression_heal", "DELETE FROM suppression WHERE recipient = ?1 AND app = ?2"},
+    {"suppression_drop", "DELETE FROM suppression WHERE recipient = ?1"},
+    // One whose probe is being awaited is still needed.
+    {"suppression_over",
+     "SELECT n, recipient FROM suppression WHERE until <= ?1 AND check_at IS NULL ORDER BY until LIMIT ?2"},
+    {"suppression_remove", "DELETE FROM suppression WHERE n = ?1"},
+    {"evidence_proven",
+     "INSERT INTO evidence (recipient, app, at, proven_at, hard) VALUES (?1, ?2, ?3, ?3, 0) ON CONFLICT "
+     "(recipient, app) DO UPDATE SET at = excluded.at, proven_at = excluded.proven_at, hard = 0"},
+    {"evidence_verdict",
+     "INSERT INTO evidence (recipient, app, at, doubted_at, hard, verdict_kind, verdict_class, "
+     "verdict_permanent, verdict_status, verdict_detail, verdict_source, verdict_at) VALUES (?1, ?2, ?3, ?4, "
+     "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (recipient, app) DO UPDATE SET at = excluded.at, "
+     "doubted_at = coalesce(excluded.doubted_at, doubted_at), "
+     "hard = CASE WHEN excluded.doubted_at IS NULL THEN hard ELSE excluded.hard END, "
+     "verdict_kind = excluded.verdict_kind, verdict_class = excluded.verdict_class, "
+     "verdict_permanent = excluded.verdict_permanent, verdict_status = excluded.verdict_status, "
+     "verdict_detail = excluded.verdict_detail, verdict_source = excluded.verdict_source, "
+     "verdict_at = excluded.verdict_at"},
+    {"evidence_soften", "UPDATE evidence SET hard = 0 WHERE recipient = ?1 AND (?2 = '' OR app = ?2)"},
+    {"evidence_over", "SELECT recipient, app FROM evidence WHERE at <= ?1 ORDER BY at LIMIT ?2"},
+    {"evidence_remove", "DELETE FROM evidence WHERE recipient = ?1 AND app = ?2"},
     {"key_all", "SELECT id FROM key"},
     {"key_add", "INSERT INTO key (id) VALUES (?1) ON CONFLICT (id) DO NOTHING"},
     {"key_forget", "DELETE FROM key WHERE id = ?1"},
@@ -174,6 +275,20 @@ constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
     {"counter_all", "SELECT name, value FROM counter"},
     {"oldest_of_state",
      "SELECT created_at FROM message WHERE n = (SELECT min(n) FROM message WHERE state = ?1)"},
+    {"bounces_newest", "SELECT " BOUNCE_COLUMNS " FROM bounce WHERE n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"bounces_of_recipient",
+     "SELECT " BOUNCE_COLUMNS " FROM bounce WHERE recipient = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"bounces_of_message",
+     "SELECT " BOUNCE_COLUMNS " FROM bounce WHERE message = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"suppressions_newest",
+     "SELECT " SUPPRESSION_COLUMNS " FROM suppression WHERE n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"suppressions_of_recipient",
+     "SELECT " SUPPRESSION_COLUMNS
+     " FROM suppression WHERE recipient = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"evidence_of",
+     "SELECT app, proven_at, doubted_at, hard, verdict_kind, verdict_class, verdict_permanent, "
+     "verdict_status, "
+     "verdict_detail, verdict_source, verdict_at FROM evidence WHERE recipient = ?1"},
 }};
 
 }  // namespace mailotp::store

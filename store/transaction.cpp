@@ -21,13 +21,18 @@ Result<std::optional<Record>> only_row(Rows rows, Read read) {
 
 }  // namespace
 
+Result<std::optional<std::int64_t>> Transaction::known_recipient(const std::string& key) {
+  Rows rows = sql(WriterSql::recipient_find).select(key);
+  const auto found = rows.next();
+  if (!found) return tl::unexpected(found.error());
+  if (!*found) return std::optional<std::int64_t>{};
+  return std::optional(rows.integer(0));
+}
+
 Result<std::int64_t> Transaction::recipient(const std::string& key) {
-  {
-    Rows rows = sql(WriterSql::recipient_find).select(key);
-    const auto found = rows.next();
-    if (!found) return tl::unexpected(found.error());
-    if (*found) return rows.integer(0);
-  }
+  const auto known = known_recipient(key);
+  if (!known) return tl::unexpected(known.error());
+  if (*known) return **known;
   if (auto added = sql(WriterSql::recipient_add).run(key); !added) return tl::unexpected(added.error());
   return writer_.db.last_rowid();
 }
@@ -280,6 +285,13 @@ Result<> Transaction::append(ChallengeNews news, const ChallengeRecord& c, const
 Result<> Transaction::append(const MessageRecord& m, const Cause& cause, std::string_view detail) {
   return sql(WriterSql::event_add)
       .run(cause.at, k_message_event + static_cast<int>(m.row.state), m.app, m.challenge, m.id,
+           static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
+}
+
+Result<> Transaction::append(RecipientNews news, const About& about, const Cause& cause,
+                             std::string_view detail) {
+  return sql(WriterSql::event_add)
+      .run(cause.at, k_recipient_event + static_cast<int>(news), about.app, about.challenge, about.message,
            static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
 }
 

@@ -10,9 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/bounce_rules.h"
 #include "core/composer.h"
 #include "core/random.h"
 #include "core/store.h"
+#include "core/tokens.h"
 #include "store/counters.h"
 #include "store/events.h"
 #include "store/keys.h"
@@ -51,6 +53,10 @@ struct Writer {
   std::int64_t max_open_messages;
   const core::Composer& composer;
   core::RandomSource& random;
+  const core::BounceTokens& tokens;
+  core::Verp verp;
+  core::VerdictTable verdicts;
+  core::ForeignMail foreign;
   Counters totals;  // as committed
   Intake intake;
   BadRows bad = {};
@@ -90,6 +96,8 @@ class Transaction {
   // ---- Recipients
   // The row of this key; made when there is none.
   [[nodiscard]] core::Result<std::int64_t> recipient(const std::string& key);
+  // … absent when there is none.
+  [[nodiscard]] core::Result<std::optional<std::int64_t>> known_recipient(const std::string& key);
 
   // ---- Challenges
   [[nodiscard]] core::Result<std::optional<ChallengeRecord>> challenge(const core::Id& id);
@@ -123,7 +131,15 @@ class Transaction {
                                       const Cause& cause, std::string_view detail = {});
   [[nodiscard]] core::Result<> append(const MessageRecord& message, const Cause& cause,
                                       std::string_view detail);
+  struct About {
+    const std::string& app;
+    std::optional<core::Id> challenge;
+    std::optional<core::Id> message;
+  };
+  [[nodiscard]] core::Result<> append(RecipientNews news, const About& about, const Cause& cause,
+                                      std::string_view detail);
   void changed(std::optional<core::Id> challenge, std::optional<core::Id> message);
+  void recorded(core::BounceNews news) { bounces_.push_back(std::move(news)); }
   // When it runs; the times of commands are their own.
   [[nodiscard]] core::WallTime now() const { return now_; }
   // A bad row has been found in this transaction, which will fail for it.
@@ -141,6 +157,7 @@ class Transaction {
   [[nodiscard]] core::Result<std::optional<core::WallTime>> next_due();
   [[nodiscard]] core::Result<bool> more_queued();
   [[nodiscard]] std::vector<core::Change> take_changes() { return std::move(changes_); }
+  [[nodiscard]] std::vector<core::BounceNews> take_bounces() { return std::move(bounces_); }
 
  private:
   [[nodiscard]] core::Result<> save(const MessageRecord& message, core::WallTime at);
@@ -159,6 +176,19 @@ class Transaction {
   std::uint64_t unreadable_ = 0;
   Counters counted_;  // by this transaction
   std::vector<core::Change> changes_;
+  std::vector<core::BounceNews> bounces_;
 };
+
+// Loads what is to be changed before anything is: a change would take the row from under the cursor.
+template <class Row, class Read>
+core::Result<std::vector<Row>> all_rows(Rows rows, Read read) {
+  std::vector<Row> out;
+  for (;;) {
+    const auto more = rows.next();
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return out;
+    out.push_back(read(rows));
+  }
+}
 
 }  // namespace mailotp::store

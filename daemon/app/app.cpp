@@ -183,8 +183,12 @@ tl::expected<void, StartFailure> App::Parts::open_store(store::KeyRing keys) {
                               .max_open_messages = config.intake.max_open_messages,
                               .composer = *composer,
                               .random = random,
+                              .tokens = *tokens,
                               .min_free_disk = config.intake.min_free_disk,
-                              .retention = config.retention};
+                              .retention = config.retention,
+                              .verp = config.mail.verp,
+                              .verdicts = core::verdict_table(config.verdict)};
+  if (config.bounces) options.foreign = config.bounces->foreign;
   auto opened = store::SqliteStore::open(std::move(options));
   if (!opened) return tl::unexpected(store_failure(config, opened.error()));
   if (auto shifted = follow_clock(**opened); !shifted)

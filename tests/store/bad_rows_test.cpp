@@ -149,8 +149,8 @@ TEST_CASE("row 51: after a run that did not end cleanly the newest open rows are
   const std::string path = left.path() + "/mailotpd.db";
   const auto start = [&]() -> core::Result<core::Recovered> {
     std::ofstream(path + "-wal");  // which a look at the database has moved into it
-    auto opened = SqliteStore::open(
-        {left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, f.composer, f.random});
+    auto opened = SqliteStore::open({left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000,
+                                     f.composer, f.random, f.tokens});
     if (!opened) return tl::unexpected(opened.error());
     return (*opened)->recover(f.now);
   };

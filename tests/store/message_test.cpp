@@ -16,7 +16,8 @@ TEST_CASE("a claim hands out a job in the commit that makes the message") {
   REQUIRE(out.jobs.size() == 1);
   const core::Job& job = out.jobs[0];
   CHECK(job.relay == "primary");
-  CHECK(job.return_path == "bounces@example.org");
+  CHECK(job.return_path == "bounces+" + f.tokens.recipient(1, "alice@example.org", f.now) + "@example.org");
+  CHECK(job.envid == f.tokens.message(job.key.message));
   CHECK(job.recipient == "alice@example.org");
   CHECK(job.key.attempt == 1);
   CHECK(job.time_left == 540s);

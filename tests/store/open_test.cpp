@@ -21,8 +21,8 @@ using core::Errc;
 namespace {
 
 core::Result<std::unique_ptr<SqliteStore>> try_open(StoreFixture& f, KeyRing keys = key_ring({'k'})) {
-  return SqliteStore::open(
-      {f.folder.path(), std::move(keys), f.policy, "bounces@example.org", 1000, f.composer, f.random});
+  return SqliteStore::open({f.folder.path(), std::move(keys), f.policy, "bounces@example.org", 1000,
+                            f.composer, f.random, f.tokens});
 }
 
 }  // namespace
@@ -54,8 +54,8 @@ TEST_CASE("what was committed is there after a restart") {
 TEST_CASE("a missing state folder is a clear error, and nothing is made") {
   StoreFixture f;
   const std::string missing = f.folder.path() + "/none";
-  const auto opened =
-      SqliteStore::open({missing, key_ring({'k'}), f.policy, "b@x.org", 1000, f.composer, f.random});
+  const auto opened = SqliteStore::open(
+      {missing, key_ring({'k'}), f.policy, "b@x.org", 1000, f.composer, f.random, f.tokens});
   REQUIRE_FALSE(opened);
   CHECK(opened.error().code == Errc::io);
   CHECK(opened.error().what.find(missing) != std::string::npos);
@@ -167,8 +167,8 @@ TEST_CASE("row 47: after a run that did not end cleanly its log must be there") 
   for (const char* name : {"mailotpd.db", "mailotpd.db-wal", "mailotpd.lock"})
     std::filesystem::copy_file(f.folder.path() + "/" + name, left.path() + "/" + name);
   const auto open_left = [&] {
-    return SqliteStore::open(
-        {left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, f.composer, f.random});
+    return SqliteStore::open({left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, f.composer,
+                              f.random, f.tokens});
   };
   const std::string log = left.path() + "/mailotpd.db-wal";
   std::filesystem::rename(log, log + ".away");
@@ -245,8 +245,8 @@ TEST_CASE("row 47: garbage at the end of the log is not read") {
     std::filesystem::resize_file(log, std::filesystem::file_size(log) - GENERATE(1, 24, 4096, 5000));
   }
   {
-    const auto opened = SqliteStore::open(
-        {left.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, f.composer, f.random});
+    const auto opened = SqliteStore::open({left.path(), key_ring({'k'}), f.policy, "bounces@example.org",
+                                           1000, f.composer, f.random, f.tokens});
     REQUIRE(opened);
     CHECK((*opened)->recover(f.now));
   }

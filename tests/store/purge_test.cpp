@@ -19,6 +19,7 @@ struct PurgeFixture : StoreFixture {
     retention.challenges = core::Seconds{3600};
     retention.messages = core::Seconds{2 * 3600};
     retention.events = core::Seconds{3 * 3600};
+    retention.bounces = core::Seconds{4 * 3600};
     close();
     open();
     db.emplace(database_path());
@@ -122,7 +123,8 @@ TEST_CASE("the states count what is there, the totals what has been") {
   CHECK(sum(after.challenges) == 0);
   CHECK(after.accepted_total == 4);
   CHECK(after.ended_total == before.ended_total);
-  for (const char* table : {"challenge", "message", "message_body", "recipient"}) {
+  for (const char* table :
+       {"challenge", "message", "message_body", "bounce", "suppression", "evidence", "recipient"}) {
     CAPTURE(table);
     CHECK(f.count(table) == "0");
   }
@@ -325,8 +327,8 @@ TEST_CASE("a database of the first schema learns when its rows ended") {
   }
   StoreFixture f;
   PlainComposer composer;
-  auto opened = SqliteStore::open(
-      {folder.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000, composer, f.random, 0, 0});
+  auto opened = SqliteStore::open({folder.path(), key_ring({'k'}), f.policy, "bounces@example.org", 1000,
+                                   composer, f.random, f.tokens, 0, 0});
   INFO((opened ? "" : opened.error().what));
   REQUIRE(opened);
   Database db(path);

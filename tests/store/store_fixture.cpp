@@ -44,6 +44,60 @@ std::string code_in(const core::Secret& content) {
   return text.substr(at + 5, text.find('\r', at) - at - 5);
 }
 
+static std::uint32_t epoch_of(core::WallTime at) {
+  return static_cast<std::uint32_t>(at.time_since_epoch() / core::Millis{core::k_token_epoch});
+}
+
+static std::string sum_of(std::int64_t recipient, std::uint32_t epoch, std::string_view key) {
+  std::uint32_t sum = 2166136261U ^ static_cast<std::uint32_t>(recipient) ^ epoch;
+  for (const char c : key)
+    sum = (sum ^ static_cast<unsigned char>(c)) * 16777619U;
+  return std::to_string(sum);
+}
+
+std::string PlainTokens::recipient(std::int64_t recipient, std::string_view key, core::WallTime at) const {
+  const std::uint32_t epoch = epoch_of(at);
+  return "r" + std::to_string(recipient) + "x" + std::to_string(epoch) + "x" + sum_of(recipient, epoch, key);
+}
+
+std::string PlainTokens::message(const core::Id& id) const {
+  std::string out = "m";
+  for (const std::uint8_t byte : id.bytes)
+    for (const int digit : {byte >> 4, byte & 15})
+      out += static_cast<char>(digit < 10 ? '0' + digit : 'a' + digit - 10);
+  return out;
+}
+
+std::optional<core::Id> PlainTokens::read_message(std::string_view token) const {
+  if (token.size() != 33 || token[0] != 'm') return std::nullopt;
+  core::Id id;
+  for (std::size_t i = 0; i < 32; ++i) {
+    const char c = token[i + 1];
+    const int digit = c <= '9' ? c - '0' : c - 'a' + 10;
+    if (digit < 0 || digit > 15) return std::nullopt;
+    id.bytes[i / 2] = static_cast<std::uint8_t>(id.bytes[i / 2] << 4 | digit);
+  }
+  return id;
+}
+
+std::optional<core::RecipientClaim> PlainTokens::read_recipient(std::string_view token,
+                                                                core::WallTime at) const {
+  if (!token.starts_with('r')) return std::nullopt;
+  const std::size_t first = token.find('x');
+  const std::size_t second = token.find('x', first + 1);
+  if (second == std::string_view::npos) return std::nullopt;
+  core::RecipientClaim claim;
+  claim.recipient = std::stoll(std::string(token.substr(1, first - 1)));
+  claim.epoch = static_cast<std::uint32_t>(std::stoul(std::string(token.substr(first + 1))));
+  claim.mac = token.substr(second + 1);
+  if (claim.epoch > epoch_of(at) || claim.epoch + 1 < epoch_of(at)) return std::nullopt;
+  return claim;
+}
+
+bool PlainTokens::confirms(const core::RecipientClaim& claim, std::string_view key) const {
+  return claim.mac == sum_of(claim.recipient, claim.epoch, key);
+}
+
 TemporaryFolder::TemporaryFolder() {
   std::string name = (std::filesystem::temp_directory_path() / "mailotp-store-XXXXXX").string();
   REQUIRE(::mkdtemp(name.data()) != nullptr);
@@ -71,7 +125,8 @@ StoreFixture::StoreFixture() : now(core::from_unix_ms(1'795'000'000'000)) {
 
 void StoreFixture::open(KeyRing keys) {
   auto opened = SqliteStore::open({folder.path(), std::move(keys), policy, "bounces@example.org",
-                                   max_open_messages, composer, random, min_free_disk, reserve, retention});
+                                   max_open_messages, composer, random, tokens, min_free_disk, reserve,
+                                   retention, verp, verdicts, foreign});
   INFO((opened ? "" : opened.error().what));
   REQUIRE(opened);
   store = *std::move(opened);

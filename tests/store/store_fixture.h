@@ -33,6 +33,18 @@ class PlainComposer final : public core::Composer {
 // What stands after "code=" in a mail.
 [[nodiscard]] std::string code_in(const core::Secret& content);
 
+// Tokens whose confirmation is a plain sum: enough to be right, wrong, old, or of somebody else.
+class PlainTokens final : public core::BounceTokens {
+ public:
+  [[nodiscard]] std::string recipient(std::int64_t recipient, std::string_view key,
+                                      core::WallTime at) const override;
+  [[nodiscard]] std::string message(const core::Id& id) const override;
+  [[nodiscard]] std::optional<core::Id> read_message(std::string_view token) const override;
+  [[nodiscard]] std::optional<core::RecipientClaim> read_recipient(std::string_view token,
+                                                                   core::WallTime at) const override;
+  [[nodiscard]] bool confirms(const core::RecipientClaim& claim, std::string_view key) const override;
+};
+
 class TemporaryFolder {
  public:
   TemporaryFolder();
@@ -86,6 +98,10 @@ struct StoreFixture {
   TemporaryFolder folder;
   SeededRandom random{7};
   PlainComposer composer;
+  PlainTokens tokens;
+  core::Verp verp = core::Verp::recipient;
+  core::VerdictTable verdicts = core::verdict_table();
+  core::ForeignMail foreign = core::ForeignMail::leave;
   core::IdSource ids{random};
   core::WallTime now;
   core::DeliveryPolicy policy;
