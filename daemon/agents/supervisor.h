@@ -1,21 +1,13 @@
-// Keeps one agent alive, hands it jobs and listens to it. Loop thread only.
+// The SMTP agent: hands it jobs and listens to it. Loop thread only.
 //
-//   stopped ─start─► waiting_for_lock ─► starting ─hello answered─► ready ─drain─► draining
-//                          ▲                 └───────────┬──────────┴────────────────┘
-//                       resting ◄────────────────── the agent is dead ──(if asked to stop)──► stopped
-//
-// No agent is started before the lock of the one before is free, be it one of a daemon that was killed: after
-// lock_patience its process is killed (daemon/agents/agent_lock.h). So two agents never send at once.
-// What an agent says is taken as hostile: bounded, in its form, and only about jobs that it holds, with the
+// What the agent says is taken as hostile: bounded, in its form, and only about jobs that it holds, with the
 // attempt under which it holds them; anything else is dropped, and nonsense ends the agent. Contents and
-// passwords go through here and never into a log.
+// passwords go through here and never into a log. Its life is daemon/agents/agent_life.h.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -26,9 +18,7 @@
 
 #include "core/delivery.h"
 #include "core/log.h"
-#include "daemon/agents/agent_lock.h"
-#include "daemon/agents/agent_process.h"
-#include "daemon/loop/handles.h"
+#include "daemon/agents/agent_life.h"
 
 namespace mailotp::daemon {
 
@@ -52,22 +42,7 @@ class AgentListener {
   virtual void on_lost(std::vector<LostJob> jobs) = 0;
 };
 
-struct AgentOptions {
-  std::string name;                            // in log lines: "smtp"
-  std::string program;                         // absolute
-  std::string lock_path;                       // in a folder that only the daemon writes
-  std::vector<std::string> environment;        // all of the child's, as "NAME=value"
-  std::vector<std::string> first_environment;  // what the first child gets besides
-  core::Millis backoff_first{100};             // before a restart; doubles up to backoff_most
-  core::Millis backoff_most{5000};
-  core::Millis steady_after{30'000};  // an agent that was ready for this long starts the backoff anew
-  core::Millis lock_patience{1000};
-  core::Millis hello_timeout{5000};
-  core::Millis beat{2000};  // the agent must answer one in missed_beats, or is killed as silent
-  int missed_beats = 5;
-};
-
-class AgentSupervisor final : private AgentProcess::Owner {
+class AgentSupervisor final : private AgentLife::Owner {
  public:
   // `make_hello` is called for each agent that is started, so it may read passwords anew. All references and
   // the loop outlive the supervisor.
@@ -79,8 +54,8 @@ class AgentSupervisor final : private AgentProcess::Owner {
   AgentSupervisor& operator=(const AgentSupervisor&) = delete;
 
   // While stopped.
-  void start();
-  [[nodiscard]] bool ready() const { return state_ == State::ready; }
+  void start() { life_.start(); }
+  [[nodiscard]] bool ready() const { return life_.ready(); }
   // Jobs that the agent has and has not ended.
   [[nodiscard]] std::size_t held() const { return held_.size(); }
 
@@ -101,66 +76,28 @@ class AgentSupervisor final : private AgentProcess::Owner {
   void stop_now(std::function<void()> done);
 
  private:
-  enum class State : std::uint8_t {
-    stopped,
-    waiting_for_lock,
-    starting,
-    ready,
-    draining,
-    dying,    // killed, or about to end by itself
-    resting,  // before a restart
-  };
   struct Held {
     std::uint32_t attempt = 0;
     bool dot_next = false;
   };
 
+  [[nodiscard]] core::Result<core::Secret> hello_frame() override;
   void on_frame(std::string_view frame) override;
-  void on_nonsense(const core::Error& error) override;
-  void on_gone(const AgentExit& exit) override;
+  [[nodiscard]] std::string what_it_held() const override;
+  void on_gone(Was was) override;
 
-  void on_timer();
-  void on_beat();
-  void wait_for_lock();
-  void try_lock();
-  void kill_old_agent();
-  void start_agent();
-  void rest();
-  void end_agent(std::string_view reason);
   void take_fact(core::Fact fact);
-  void take_ready(const core::AgentReady& ready);
-  void take_log(const core::AgentLog& line);
   [[nodiscard]] bool is_ours(const core::AttemptKey& key);
-  void drop(std::string_view why);
-  void stop_when_gone(std::function<void()> done);
-  void finish();
-  void log(core::LogLevel level, std::string_view event, std::string_view rest = {});
 
-  uv_loop_t* loop_;
-  AgentOptions options_;
   std::function<core::Hello()> make_hello_;
   AgentListener& listener_;
-  core::Log& log_;
-  AgentLock lock_;
-
-  State state_ = State::stopped;
-  std::optional<Timer> timer_;  // what it means depends on the state
-  std::optional<Timer> beat_;
-  std::vector<std::function<void()>> done_;  // not empty: asked to stop
-  core::Millis backoff_;
-  std::uint64_t lock_asked_at_ = 0;  // uv_now()
-  bool old_agent_killed_ = false;
 
   // Of the agent that runs.
-  std::unique_ptr<AgentProcess> process_;
   std::unordered_map<core::Id, Held> held_;
   std::unordered_map<std::uint32_t, int> tests_;  // asked for and not done, with their steps so far
   std::set<std::string, std::less<>> relays_;
-  std::uint64_t ready_at_ = 0;  // uv_now(); 0: it was not
-  bool believed_ = false;       // until it broke a rule
-  bool drop_logged_ = false;
-  int beats_missed_ = 0;
-  int log_lines_ = 0;  // since the last beat
+
+  AgentLife life_;
 };
 
 }  // namespace mailotp::daemon
