@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "mail/channel/cbor.h"
+#include "mail/channel/codec_fields.h"
 
 namespace mailotp::channel {
 namespace {
@@ -30,46 +31,17 @@ enum class Tag : std::uint8_t {
   test_done = 41,
 };
 
-constexpr std::size_t k_max_name = 255;      // a relay, a host
-constexpr std::size_t k_max_path = 4096;     // a file or a folder
-constexpr std::size_t k_max_mailbox = 320;   // an envelope address
-constexpr std::size_t k_max_envid = 100;     // RFC 3461 section 4.4
-constexpr std::size_t k_max_secret = 16384;  // a password or a token
-constexpr std::size_t k_max_status = 16;     // "5.123.123"
-constexpr std::size_t k_max_notify = 3;      // failure, delay, success
-constexpr std::uint64_t k_max_millis = 366ULL * 86400 * 1000;
-constexpr std::size_t k_limits = 14;  // fields of SessionLimits
+constexpr std::size_t k_max_envid = 100;  // RFC 3461 section 4.4
+constexpr std::size_t k_max_notify = 3;   // failure, delay, success
+constexpr std::size_t k_limits = 14;      // fields of SessionLimits
 constexpr std::uint64_t k_max_connections = 1 << 16;
-constexpr std::uint64_t k_any32 = std::numeric_limits<std::uint32_t>::max();
 
 // ---- Writing
-
-void put(CborWriter& out, Tag tag, std::size_t fields) {
-  out.array(1 + fields);
-  out.number(static_cast<std::uint64_t>(tag));
-}
-
-template <class Enum>
-void put_enum(CborWriter& out, Enum value) {
-  out.number(static_cast<std::uint64_t>(value));
-}
-
-void put_millis(CborWriter& out, core::Millis value) {
-  out.number(static_cast<std::uint64_t>(std::clamp<std::int64_t>(value.count(), 0, k_max_millis)));
-}
-
-void put_count(CborWriter& out, int value) {
-  out.number(static_cast<std::uint64_t>(std::max(value, 0)));
-}
 
 // Two items.
 void put_key(CborWriter& out, const core::AttemptKey& key) {
   out.bytes({reinterpret_cast<const char*>(key.message.bytes.data()), key.message.bytes.size()});
   out.number(key.attempt);
-}
-
-void put_words(CborWriter& out, std::string_view words) {
-  out.text(printable(words));
 }
 
 void put_reply(CborWriter& out, const core::Reply& reply) {
@@ -108,7 +80,7 @@ struct Write {
   CborWriter& out;
 
   void operator()(const core::Hello& order) const {
-    put(out, Tag::hello, 5);
+    put_head(out, Tag::hello, 5);
     out.number(k_protocol);
     out.bytes(order.hostname);
     out.array(order.dsn_notify.size());
@@ -120,7 +92,7 @@ struct Write {
       put_relay(out, relay);
   }
   void operator()(const core::Job& order) const {
-    put(out, Tag::job, 8);
+    put_head(out, Tag::job, 8);
     put_key(out, order.key);
     out.text(order.relay);
     out.text(order.return_path);
@@ -130,53 +102,53 @@ struct Write {
     out.bytes(order.content.reveal());
   }
   void operator()(const core::CancelJob& order) const {
-    put(out, Tag::cancel_job, 2);
+    put_head(out, Tag::cancel_job, 2);
     put_key(out, order.key);
   }
   void operator()(const core::SetPassword& order) const {
-    put(out, Tag::set_password, 2);
+    put_head(out, Tag::set_password, 2);
     out.text(order.relay);
     out.bytes(order.password.reveal());
   }
   void operator()(const core::TestRelay& order) const {
-    put(out, Tag::test_relay, 2);
+    put_head(out, Tag::test_relay, 2);
     out.number(order.test);
     out.text(order.relay);
   }
   void operator()(const core::Drain& order) const {
-    put(out, Tag::drain, 1);
+    put_head(out, Tag::drain, 1);
     put_millis(out, order.grace);
   }
 
   void operator()(const core::JobDotNext& fact) const {
-    put(out, Tag::dot_next, 2);
+    put_head(out, Tag::dot_next, 2);
     put_key(out, fact.key);
   }
   void operator()(const core::JobRelayed& fact) const {
-    put(out, Tag::relayed, 3);
+    put_head(out, Tag::relayed, 3);
     put_key(out, fact.key);
     put_reply(out, fact.reply);
   }
   void operator()(const core::JobRefused& fact) const {
-    put(out, Tag::refused, 4);
+    put_head(out, Tag::refused, 4);
     put_key(out, fact.key);
     put_enum(out, fact.stage);
     put_reply(out, fact.reply);
   }
   void operator()(const core::JobNotSent& fact) const {
-    put(out, Tag::not_sent, 5);
+    put_head(out, Tag::not_sent, 5);
     put_key(out, fact.key);
     put_enum(out, fact.stage);
     put_words(out, fact.reason);
     fact.reply ? put_reply(out, *fact.reply) : out.null();
   }
   void operator()(const core::JobUncertain& fact) const {
-    put(out, Tag::uncertain, 3);
+    put_head(out, Tag::uncertain, 3);
     put_key(out, fact.key);
     put_words(out, fact.reason);
   }
   void operator()(const core::RelayFact& fact) const {
-    put(out, Tag::relay, 6);
+    put_head(out, Tag::relay, 6);
     out.text(fact.relay);
     put_enum(out, fact.condition);
     put_enum(out, fact.stage);
@@ -185,24 +157,22 @@ struct Write {
     put_enum(out, fact.trouble);
   }
   void operator()(const core::AgentReady& fact) const {
-    put(out, Tag::ready, 3);
-    out.text(fact.version);
-    out.number(static_cast<std::uint64_t>(std::max<std::int64_t>(fact.pid, 0)));
-    put_enum(out, fact.confinement);
+    put_head(out, Tag::ready, 3);
+    put_ready(out, fact);
   }
   void operator()(const core::AgentLog& fact) const {
-    put(out, Tag::log, 1);
+    put_head(out, Tag::log, 1);
     put_words(out, fact.line);
   }
   void operator()(const core::TestStep& fact) const {
-    put(out, Tag::test_step, 4);
+    put_head(out, Tag::test_step, 4);
     out.number(fact.test);
     put_enum(out, fact.stage);
     out.boolean(fact.ok);
     put_words(out, fact.saw);
   }
   void operator()(const core::TestDone& fact) const {
-    put(out, Tag::test_done, 3);
+    put_head(out, Tag::test_done, 3);
     out.number(fact.test);
     out.boolean(fact.ok);
     put_enum(out, fact.trouble);
@@ -232,41 +202,12 @@ std::size_t room_for(const core::Order& order) {
   return room;
 }
 
-void put_length(std::string& frame) {
-  const std::size_t size = frame.size() - k_length_bytes;
-  for (std::size_t i = 0; i < k_length_bytes; ++i)
-    frame[i] = static_cast<char>(size >> (8 * (k_length_bytes - 1 - i)));
-}
-
 template <class Message>
-std::string frame_of(const Message& message, std::size_t room) {
-  std::string frame;
-  frame.reserve(room);
-  frame.assign(k_length_bytes, '\0');
-  CborWriter out(frame);
-  std::visit(Write{out}, message);
-  put_length(frame);
-  return frame;
+std::string message_frame(const Message& message, std::size_t room) {
+  return frame_of(room, [&](CborWriter& out) { std::visit(Write{out}, message); });
 }
 
 // ---- Reading
-
-template <class Enum>
-Enum get_enum(CborReader& in, Enum last) {
-  return static_cast<Enum>(in.number(static_cast<std::uint64_t>(last)));
-}
-
-core::Millis get_millis(CborReader& in) {
-  return core::Millis{static_cast<std::int64_t>(in.number(k_max_millis))};
-}
-
-std::string get_text(CborReader& in, std::size_t max) {
-  return std::string(in.text(max));
-}
-
-std::string get_bytes(CborReader& in, std::size_t max) {
-  return std::string(in.bytes(max));
-}
 
 core::AttemptKey get_key(CborReader& in) {
   core::AttemptKey key;
@@ -275,7 +216,7 @@ core::AttemptKey get_key(CborReader& in) {
     std::copy(id.begin(), id.end(), key.message.bytes.begin());
   else
     in.fail();
-  key.attempt = static_cast<std::uint32_t>(in.number(k_any32));
+  key.attempt = get_any32(in);
   return key;
 }
 
@@ -284,8 +225,7 @@ core::Reply get_reply(CborReader& in) {
   if (in.array(3) != 3) in.fail();
   reply.code = static_cast<int>(in.number(599));
   if (reply.code < 200) in.fail();
-  reply.status = get_text(in, k_max_status);
-  if (reply.status.find_first_not_of("0123456789.") != std::string::npos) in.fail();
+  reply.status = get_status(in);
   reply.text = get_text(in, k_max_text);
   return reply;
 }
@@ -365,23 +305,15 @@ core::RelayFact get_relay_fact(CborReader& in) {
 
 core::TestDone get_test_done(CborReader& in) {
   core::TestDone fact;
-  fact.test = static_cast<std::uint32_t>(in.number(k_any32));
+  fact.test = get_any32(in);
   fact.ok = in.boolean();
   fact.trouble = get_enum(in, core::RelayTrouble::certificate);
   return fact;
 }
 
-core::AgentReady get_ready(CborReader& in) {
-  core::AgentReady fact;
-  fact.version = get_text(in, k_max_name);
-  fact.pid = static_cast<std::int64_t>(in.number(std::numeric_limits<std::int32_t>::max()));
-  fact.confinement = get_enum(in, core::Confinement::no_landlock);
-  return fact;
-}
-
 core::TestStep get_test_step(CborReader& in) {
   core::TestStep fact;
-  fact.test = static_cast<std::uint32_t>(in.number(k_any32));
+  fact.test = get_any32(in);
   fact.stage = get_enum(in, core::Stage::dot);
   fact.ok = in.boolean();
   fact.saw = get_text(in, k_max_text);
@@ -400,7 +332,7 @@ core::Order get_order(CborReader& in, Tag tag) {
     case Tag::set_password:
       return core::SetPassword{get_text(in, k_max_name), core::Secret(get_bytes(in, k_max_secret))};
     case Tag::test_relay:
-      return core::TestRelay{static_cast<std::uint32_t>(in.number(k_any32)), get_text(in, k_max_name)};
+      return core::TestRelay{get_any32(in), get_text(in, k_max_name)};
     case Tag::drain:
       return core::Drain{get_millis(in)};
     default:  // a number from outside, not an enumerator
@@ -466,29 +398,18 @@ std::size_t fields_of(Tag tag) {
   return 0;
 }
 
-template <class Message>
-core::Result<Message> decode(std::string_view frame, Message (*get)(CborReader&, Tag), const char* what) {
-  CborReader in(frame);
-  const std::size_t items = in.array(9);
-  const auto tag = static_cast<Tag>(in.number(255));
-  if (items != 1 + fields_of(tag)) in.fail();
-  Message message = get(in, tag);
-  if (!in.at_end()) return core::fail(core::Errc::malformed, what);
-  return message;
-}
-
 }  // namespace
 
 core::Result<core::Secret> encode(const core::Order& order) {
   const std::size_t room = room_for(order);
   if (room > k_max_frame) return core::fail(core::Errc::invalid, "an order larger than 4 MiB");
-  std::string frame = frame_of(order, room);
+  std::string frame = message_frame(order, room);
   CHECK(frame.size() <= room);
   return core::Secret(std::move(frame));
 }
 
 std::string encode(const core::Fact& fact) {
-  return frame_of(fact, 256);
+  return message_frame(fact, 256);
 }
 
 std::string encode_beat() {
@@ -496,11 +417,11 @@ std::string encode_beat() {
 }
 
 core::Result<core::Order> decode_order(std::string_view frame) {
-  return decode<core::Order>(frame, get_order, "a frame that is no order");
+  return decode_frame<core::Order>(frame, get_order, fields_of, "a frame that is no order");
 }
 
 core::Result<core::Fact> decode_fact(std::string_view frame) {
-  return decode<core::Fact>(frame, get_fact, "a frame that is no fact");
+  return decode_frame<core::Fact>(frame, get_fact, fields_of, "a frame that is no fact");
 }
 
 std::string printable(std::string_view text, std::size_t max) {
