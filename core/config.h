@@ -81,6 +81,7 @@ struct BouncesConfig {
   std::string processed = "Processed";
   std::string unrecognised = "Unrecognised";
   ForeignMail foreign = ForeignMail::leave;
+  Seconds poll{60};  // 1 s to 1 h: the mailbox is looked at so often although it tells of new mail
 };
 
 struct PurposeConfig {

@@ -8,7 +8,7 @@ namespace mailotp::daemon {
 Health::Health(const core::Config& config) {
   view_.mode = config.daemon.mode == core::Mode::development ? "development" : "production";
   view_.store = "ok";
-  view_.bounces = "off";
+  mailbox_is(config.bounces ? MailboxCondition::down : MailboxCondition::off);
 }
 
 void Health::store_is(const core::Result<>& health) {
@@ -19,6 +19,21 @@ void Health::store_is(const core::Result<>& health) {
 void Health::relays_are(std::vector<ReadyView::Relay> relays) {
   view_.relays = std::move(relays);
   derive();
+}
+
+// Mail is sent without it: it is no part of ready.
+void Health::mailbox_is(MailboxCondition condition) {
+  switch (condition) {
+    case MailboxCondition::off:
+      view_.bounces = "off";
+      break;
+    case MailboxCondition::up:
+      view_.bounces = "up";
+      break;
+    case MailboxCondition::down:
+      view_.bounces = "down";
+      break;
+  }
 }
 
 void Health::derive() {

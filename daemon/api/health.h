@@ -12,12 +12,17 @@
 
 namespace mailotp::daemon {
 
+enum class MailboxCondition : std::uint8_t { off, up, down };
+
 class Health {
  public:
   explicit Health(const core::Config& config);
 
   void store_is(const core::Result<>& health);
   void relays_are(std::vector<ReadyView::Relay> relays);
+  void mailbox_is(MailboxCondition condition);
+  // Mails in it that are not ours.
+  void foreign_mails_are(std::uint64_t count) { view_.foreign_mails = count; }
 
   [[nodiscard]] const ReadyView& view() const { return view_; }
 

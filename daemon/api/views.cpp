@@ -180,11 +180,13 @@ std::string ready_json(const ReadyView& view) {
   ordered_json relays = ordered_json::object();
   for (const ReadyView::Relay& relay : view.relays)
     relays[relay.name] = relay.state;
-  return dump({{"ready", view.ready},
-               {"mode", view.mode},
-               {"store", view.store},
-               {"relays", std::move(relays)},
-               {"bounces", view.bounces}});
+  ordered_json value = {{"ready", view.ready},
+                        {"mode", view.mode},
+                        {"store", view.store},
+                        {"relays", std::move(relays)},
+                        {"bounces", view.bounces}};
+  if (view.foreign_mails > k_foreign_told) value["bounces_foreign"] = view.foreign_mails;
+  return dump(value);
 }
 
 std::string relays_json(const ReadyView& view) {

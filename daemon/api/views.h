@@ -17,6 +17,10 @@ namespace mailotp::daemon {
 [[nodiscard]] std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now);
 [[nodiscard]] std::string stats_json(const core::Stats& stats);
 
+// More mails than this that are not ours make it likely that somebody's own mailbox is read: they are told
+// of.
+inline constexpr std::uint64_t k_foreign_told = 20;
+
 struct ReadyView {
   bool ready = false;
   std::string mode;   // production | development
@@ -31,6 +35,7 @@ struct ReadyView {
   };
   std::vector<Relay> relays;
   std::string bounces;  // up | down | off
+  std::uint64_t foreign_mails = 0;
 };
 [[nodiscard]] std::string ready_json(const ReadyView& view);
 [[nodiscard]] std::string relays_json(const ReadyView& view);

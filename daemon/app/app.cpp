@@ -12,6 +12,7 @@
 
 #include "core/check.h"
 #include "core/crash_point.h"
+#include "daemon/agents/mailbox_supervisor.h"
 #include "daemon/agents/supervisor.h"
 #include "daemon/api/admin_api.h"
 #include "daemon/api/apps_api.h"
@@ -21,8 +22,10 @@
 #include "daemon/api/services.h"
 #include "daemon/api/shared_api.h"
 #include "daemon/api/waits.h"
+#include "daemon/app/bounce_log.h"
 #include "daemon/app/delivery.h"
 #include "daemon/app/kernel_random.h"
+#include "daemon/app/mailbox_watch.h"
 #include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
 #include "daemon/app/relay_board.h"
@@ -42,6 +45,7 @@ namespace mailotp::daemon {
 namespace {
 
 constexpr core::Millis k_dot_grace{5000};     // for sends that are past the dot
+constexpr core::Millis k_move_grace{2000};    // for mails that are being moved
 constexpr core::Millis k_drain_limit{10000};  // for everything
 
 // The loop and what must be closed before it ends.
@@ -126,6 +130,10 @@ struct App::Parts {
   std::optional<HttpServer> apps_server;
   std::optional<HttpServer> admin_server;
   std::optional<AgentSupervisor> agent;
+  std::optional<BounceLog> bounce_log;
+  // Only with [bounces].
+  std::optional<MailboxWatch> mailbox_watch;
+  std::optional<MailboxSupervisor> mailbox;
   std::optional<PasswordWatch> passwords;
   std::optional<SignalWatch> terminate;
   std::optional<SignalWatch> interrupt;
@@ -141,6 +149,8 @@ struct App::Parts {
   void connect();
   core::Result<> open_sockets();
   core::Hello hello();
+  void connect_mailbox(const core::BouncesConfig& bounces);
+  core::Secret password_or_none(const std::string& path, std::string_view whose);
   void obey(const core::SuspendRelay& order);
   void announce();
   void drain();
@@ -212,7 +222,15 @@ tl::expected<void, StartFailure> App::Parts::open_store(store::KeyRing keys) {
   return {};
 }
 
-// A relay whose password cannot be read is down until it can (PasswordWatch); the others go on.
+// Without one the agent fails to log in, until the file can be read (PasswordWatch); all else goes on.
+core::Secret App::Parts::password_or_none(const std::string& path, std::string_view whose) {
+  auto password = read_password(path);
+  if (password) return std::move(*password);
+  log.write(core::LogLevel::error,
+            fmt::format("event=password_unreadable {} what=\"{}\"", whose, password.error().what));
+  return {};
+}
+
 core::Hello App::Parts::hello() {
   core::Hello hello;
   hello.hostname = config.mail.hostname;
@@ -220,15 +238,8 @@ core::Hello App::Parts::hello() {
   hello.limits = config.session;
   for (const core::RelayConfig& relay : config.relays) {
     core::RelaySettings settings = settings_of(relay);
-    if (authenticates(relay)) {
-      auto password = read_relay_password(relay);
-      if (password) {
-        settings.password = std::move(*password);
-      } else {
-        log.write(core::LogLevel::error, fmt::format("event=password_unreadable relay={} what=\"{}\"",
-                                                     relay.name, password.error().what));
-      }
-    }
+    if (authenticates(relay))
+      settings.password = password_or_none(password_file_of(relay), "relay=" + relay.name);
     hello.relays.push_back(std::move(settings));
   }
   return hello;
@@ -237,7 +248,7 @@ core::Hello App::Parts::hello() {
 // Who resumes a relay has put right what was wrong: the agent is to forget that AUTH was refused, too.
 void App::Parts::obey(const core::SuspendRelay& order) {
   board->suspend(order.relay, order.suspended);
-  if (!order.suspended) passwords->read_again(order.relay);
+  if (!order.suspended) passwords->read_again("relay=" + order.relay);
 }
 
 void App::Parts::connect() {
@@ -266,20 +277,51 @@ void App::Parts::connect() {
     options.first_environment.push_back(std::move(order));
   agent.emplace(
       &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
-  passwords.emplace(
-      &loop.loop, config, *reader,
-      [this](core::SetPassword order) {
-        const std::string relay = order.relay;
-        agent->set_password(std::move(order));
-        board->reset(relay);
-      },
-      log);
-  delivery->connect(*store, *agent, *board, *waits, *relay_tests);
+  passwords.emplace(&loop.loop, *reader, log);
+  for (const core::RelayConfig& relay : config.relays) {
+    if (!authenticates(relay)) continue;
+    const auto changed = [this, name = relay.name](core::Secret password) {
+      agent->set_password({name, std::move(password)});
+      board->reset(name);
+    };
+    passwords->add(
+        "relay=" + relay.name, [&relay] { return password_file_of(relay); }, changed);
+  }
+  if (config.bounces) connect_mailbox(*config.bounces);
+  bounce_log.emplace(&loop.loop, log);
+  delivery->connect(*store, *agent, *board, *waits, *relay_tests, *bounce_log);
   RelayBoard::Links links;
   links.probe = [this](const core::TestRelay& order) { agent->test(order); };
   links.offer = [this](std::vector<core::RelayOffer> offers) { store->offer(std::move(offers)); };
   links.back = [this] { store->settle(core::WakeForRelay{.at = wall_now()}); };
   board->connect(std::move(links), suspended);
+}
+
+void App::Parts::connect_mailbox(const core::BouncesConfig& bounces) {
+  const std::string whose = "agent=imap";
+  AgentOptions options;
+  options.name = "imap";
+  options.program = agent_program("mailotp-imap");
+  options.lock_path = config.daemon.state_dir + "/mailotp-imap.lock";
+  const auto hello = [this, &bounces, whose] {
+    core::MailboxHello made = mailbox_hello(bounces, config);
+    made.mailbox.password = password_or_none(password_file_of(bounces), whose);
+    return made;
+  };
+  mailbox_watch.emplace(*health, log);
+  mailbox.emplace(&loop.loop, std::move(options), hello, *mailbox_watch, log);
+  passwords->add(
+      whose, [&bounces] { return password_file_of(bounces); },
+      [this](core::Secret password) { mailbox->set_password(std::move(password)); });
+  MailboxWatch::Links links;
+  links.record = [this](core::Command command, StoreThread::Completion done) {
+    store->record(std::move(command), std::move(done));
+  };
+  links.resume = [this](core::MailboxResume order) { mailbox->resume(std::move(order)); };
+  links.decide = [this](const core::MailDecided& decision) { mailbox->decide(decision); };
+  links.move = [this](const core::MailDecided& decision) { mailbox->move(decision); };
+  links.look_at_password = [this, whose] { passwords->look_now(whose); };
+  mailbox_watch->connect(std::move(links));
 }
 
 // Sockets come from systemd by name (LISTEN_FDNAMES), else we make them.
@@ -336,6 +378,7 @@ tl::expected<void, StartFailure> App::start() {
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
   p.agent->start();
+  if (p.mailbox) p.mailbox->start();
   p.passwords->start();
   p.announce();
   return {};
@@ -360,13 +403,14 @@ void App::Parts::drain() {
   log.write(core::LogLevel::notice, "event=stopping");
   (void)sd_notify(0, "STOPPING=1");
   drain_limit->start(k_drain_limit);
-  to_drain = 3;
+  to_drain = mailbox ? 4 : 3;
   passwords->stop();
   delivery->stop_claiming();
   waits->finish();
   apps_server->drain([this] { drained_one(); });
   admin_server->drain([this] { drained_one(); });
   agent->drain(k_dot_grace, [this] { drained_one(); });
+  if (mailbox) mailbox->drain(k_move_grace, [this] { drained_one(); });
 }
 
 void App::Parts::drained_one() {
@@ -378,7 +422,11 @@ void App::Parts::stop_now() {
   if (to_drain <= 0) return;
   log.write(core::LogLevel::warning, "event=stopping_at_once");
   to_drain = 0;
-  agent->stop_now([this] { finish(); });
+  const auto gone = [this, left = std::make_shared<int>(mailbox ? 2 : 1)] {
+    if (--*left == 0) finish();
+  };
+  agent->stop_now(gone);
+  if (mailbox) mailbox->stop_now(gone);
 }
 
 // Every fact has arrived: the store writes the last of them and closes.

@@ -26,12 +26,13 @@ Delivery::Delivery(const core::Config& config, Health& health, core::Log& log, s
     : config_(config), health_(health), log_(log), fatal_(std::move(fatal)) {}
 
 void Delivery::connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
-                       RelayTests& tests) {
+                       RelayTests& tests, BounceLog& bounces) {
   store_ = &store;
   agent_ = &agent;
   board_ = &board;
   waits_ = &waits;
   tests_ = &tests;
+  bounces_ = &bounces;
 }
 
 void Delivery::stop_claiming() {
@@ -103,6 +104,10 @@ void Delivery::on_lost(std::vector<LostJob> lost) {
 
 void Delivery::on_changes(const std::vector<core::Change>& changes) {
   waits_->on_changes(changes);
+}
+
+void Delivery::on_bounces(const std::vector<core::BounceNews>& bounces) {
+  bounces_->write(bounces);
 }
 
 // One that finds no agent, because it went while the commit was under way, comes back through on_lost().

@@ -15,6 +15,7 @@
 #include "daemon/api/health.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/waits.h"
+#include "daemon/app/bounce_log.h"
 #include "daemon/app/relay_board.h"
 #include "daemon/state/store_thread.h"
 
@@ -26,8 +27,8 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
-  void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
-               RelayTests& tests);
+  void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits, RelayTests& tests,
+               BounceLog& bounces);
   // Nothing new is handed out from here on.
   void stop_claiming();
 
@@ -37,6 +38,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
 
   void on_changes(const std::vector<core::Change>& changes) override;
   void on_jobs(std::vector<core::Job> jobs) override;
+  void on_bounces(const std::vector<core::BounceNews>& bounces) override;
   void on_store_health(const core::Result<>& health) override;
 
  private:
@@ -52,6 +54,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   RelayBoard* board_ = nullptr;
   Waits* waits_ = nullptr;
   RelayTests* tests_ = nullptr;
+  BounceLog* bounces_ = nullptr;
   std::unordered_map<core::Id, std::string> relay_of_;  // of the jobs that are out
   bool claiming_ = true;
 };

@@ -27,12 +27,13 @@ std::string stamp_of(const std::string& path) {
 
 }  // namespace
 
-PasswordWatch::PasswordWatch(uv_loop_t* loop, const core::Config& config, ReaderThread& reader,
-                             std::function<void(core::SetPassword)> changed, core::Log& log)
-    : reader_(reader), changed_(std::move(changed)), log_(log), timer_(loop, [this] { look(); }) {
-  for (const core::RelayConfig& relay : config.relays) {
-    if (authenticates(relay)) watched_.push_back({relay, stamp_of(password_file_of(relay))});
-  }
+PasswordWatch::PasswordWatch(uv_loop_t* loop, ReaderThread& reader, core::Log& log)
+    : reader_(reader), log_(log), timer_(loop, [this] { look(); }) {}
+
+void PasswordWatch::add(std::string name, std::function<std::string()> file,
+                        std::function<void(core::Secret)> changed) {
+  std::string stamp = stamp_of(file());
+  watched_.push_back({std::move(name), std::move(file), std::move(changed), std::move(stamp)});
 }
 
 void PasswordWatch::start() {
@@ -43,11 +44,16 @@ void PasswordWatch::stop() {
   timer_.stop();
 }
 
-void PasswordWatch::read_again(std::string_view relay) {
+void PasswordWatch::read_again(std::string_view name) {
+  for (Watched& watched : watched_) {
+    if (watched.name == name) watched.stamp.clear();
+  }
+  look_now(name);
+}
+
+void PasswordWatch::look_now(std::string_view name) {
   for (std::size_t i = 0; i < watched_.size(); ++i) {
-    if (watched_[i].relay.name != relay) continue;
-    watched_[i].stamp.clear();
-    look_at(i);
+    if (watched_[i].name == name) look_at(i);
   }
 }
 
@@ -59,22 +65,23 @@ void PasswordWatch::look() {
 
 void PasswordWatch::look_at(std::size_t index) {
   const Watched& watched = watched_[index];
-  const auto work = [relay = watched.relay, known = watched.stamp](core::StoreReader&) -> core::Result<Look> {
+  const auto work = [file = watched.file, known = watched.stamp](core::StoreReader&) -> core::Result<Look> {
+    const std::string path = file();
     // The stamp first: a change between the two is seen again at the next look.
-    std::string stamp = stamp_of(password_file_of(relay));
+    std::string stamp = stamp_of(path);
     if (stamp == known) return Look{std::move(stamp), core::Secret{}};
-    return Look{std::move(stamp), read_relay_password(relay)};
+    return Look{std::move(stamp), read_password(path)};
   };
   const auto done = [this, index](core::Result<Look> look) {
     if (!look || look->stamp == watched_[index].stamp) return;
     Watched& seen = watched_[index];
     seen.stamp = look->stamp;
     if (look->password) {
-      log_.write(core::LogLevel::info, fmt::format("event=password_read relay={}", seen.relay.name));
-      changed_(core::SetPassword{seen.relay.name, std::move(*look->password)});
+      log_.write(core::LogLevel::info, fmt::format("event=password_read {}", seen.name));
+      seen.changed(std::move(*look->password));
     } else {
-      log_.write(core::LogLevel::error, fmt::format("event=password_unreadable relay={} what=\"{}\"",
-                                                    seen.relay.name, look->password.error().what));
+      log_.write(core::LogLevel::error, fmt::format("event=password_unreadable {} what=\"{}\"", seen.name,
+                                                    look->password.error().what));
     }
   };
   (void)reader_.read<Look>(work, done);  // too busy: the next look will see it

@@ -1,6 +1,6 @@
-// Passwords and tokens of relays change while the daemon runs. Once a second each password file is looked at,
-// and a new content is handed to the agent, so that every AUTH uses what the file said at most a second
-// before. Loop thread; the files are read on the reader's thread.
+// Passwords and tokens change while the daemon runs. Once a second each password file is looked at, and a new
+// content is handed to the agent, so that every login uses what the file said at most a second before. Loop
+// thread; the files are read on the reader's thread.
 #pragma once
 
 #include <functional>
@@ -10,9 +10,8 @@
 
 #include <uv.h>
 
-#include "core/config.h"
-#include "core/delivery.h"
 #include "core/log.h"
+#include "core/secret.h"
 #include "daemon/loop/handles.h"
 #include "daemon/state/reader_thread.h"
 
@@ -20,23 +19,29 @@ namespace mailotp::daemon {
 
 class PasswordWatch {
  public:
-  PasswordWatch(uv_loop_t* loop, const core::Config& config, ReaderThread& reader,
-                std::function<void(core::SetPassword)> changed, core::Log& log);
+  PasswordWatch(uv_loop_t* loop, ReaderThread& reader, core::Log& log);
+
+  // Before start(). `name` is for log lines and read_again(): "relay=primary". `file` finds the path, on any
+  // thread: a credential may come to stand before it. `changed` is called with each new content.
+  void add(std::string name, std::function<std::string()> file, std::function<void(core::Secret)> changed);
   void start();
   void stop();
-  // Hands on what the file of this relay says, changed or not.
-  void read_again(std::string_view relay);
+  // Hands on what the file says, changed or not.
+  void read_again(std::string_view name);
+  // The next look, now.
+  void look_now(std::string_view name);
 
  private:
   struct Watched {
-    core::RelayConfig relay;
+    std::string name;
+    std::function<std::string()> file;
+    std::function<void(core::Secret)> changed;
     std::string stamp;  // of the file as it was read last: inode, size, time of change
   };
   void look();
   void look_at(std::size_t index);
 
   ReaderThread& reader_;
-  std::function<void(core::SetPassword)> changed_;
   core::Log& log_;
   std::vector<Watched> watched_;
   Timer timer_;

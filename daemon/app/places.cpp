@@ -25,6 +25,32 @@ std::string program_directory() {
   return error ? std::string{} : path.parent_path().string();
 }
 
+core::Result<> make_directory(const std::string& path, mode_t mode) {
+  if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return {};
+  return core::fail(core::Errc::io, fmt::format("{} cannot be made: {}", path, std::strerror(errno)));
+}
+
+}  // namespace
+
+std::string credential_or(const std::string& credential, const std::string& file) {
+  const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+  if (directory == nullptr) return file;
+  std::string path = std::string(directory) + "/" + credential;
+  return ::access(path.c_str(), F_OK) == 0 ? path : file;
+}
+
+bool authenticates(const core::RelayConfig& relay) {
+  return relay.kind == core::RelayKind::smtp && relay.auth != core::AuthMode::none && !relay.username.empty();
+}
+
+std::string password_file_of(const core::RelayConfig& relay) {
+  return credential_or("relay-" + relay.name + "-password", relay.password_file);
+}
+
+std::string password_file_of(const core::BouncesConfig& bounces) {
+  return credential_or("imap-password", bounces.password_file);
+}
+
 core::Result<core::Secret> read_password(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return core::fail(core::Errc::io, fmt::format("{}: {}", path, std::strerror(errno)));
@@ -51,32 +77,6 @@ core::Result<core::Secret> read_password(const std::string& path) {
   return password;
 }
 
-core::Result<> make_directory(const std::string& path, mode_t mode) {
-  if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return {};
-  return core::fail(core::Errc::io, fmt::format("{} cannot be made: {}", path, std::strerror(errno)));
-}
-
-}  // namespace
-
-std::string credential_or(const std::string& credential, const std::string& file) {
-  const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
-  if (directory == nullptr) return file;
-  std::string path = std::string(directory) + "/" + credential;
-  return ::access(path.c_str(), F_OK) == 0 ? path : file;
-}
-
-bool authenticates(const core::RelayConfig& relay) {
-  return relay.kind == core::RelayKind::smtp && relay.auth != core::AuthMode::none && !relay.username.empty();
-}
-
-std::string password_file_of(const core::RelayConfig& relay) {
-  return credential_or("relay-" + relay.name + "-password", relay.password_file);
-}
-
-core::Result<core::Secret> read_relay_password(const core::RelayConfig& relay) {
-  return read_password(password_file_of(relay));
-}
-
 core::RelaySettings settings_of(const core::RelayConfig& relay) {
   core::RelaySettings settings;
   settings.name = relay.name;
@@ -91,6 +91,26 @@ core::RelaySettings settings_of(const core::RelayConfig& relay) {
   settings.username = relay.username;
   settings.max_connections = relay.max_connections;
   return settings;
+}
+
+core::MailboxHello mailbox_hello(const core::BouncesConfig& bounces, const core::Config& config) {
+  core::MailboxHello hello;
+  hello.limits.poll = bounces.poll;
+  core::MailboxSettings& mailbox = hello.mailbox;
+  mailbox.host = bounces.host;
+  mailbox.port = bounces.port;
+  mailbox.tls = bounces.tls;
+  mailbox.server_name = bounces.server_name.empty() ? bounces.host : bounces.server_name;
+  mailbox.ca_file = bounces.ca_file;
+  mailbox.auth = bounces.auth;
+  mailbox.username = bounces.username;
+  mailbox.mailbox = bounces.mailbox;
+  mailbox.processed = bounces.processed;
+  mailbox.unrecognised = bounces.unrecognised;
+  mailbox.bounce_local = config.mail.bounce_address.local;
+  mailbox.bounce_domain = config.mail.bounce_address.domain;
+  mailbox.keep = config.retention.bounces;
+  return hello;
 }
 
 std::string agent_program(const std::string& name) {

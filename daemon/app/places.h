@@ -8,19 +8,23 @@
 
 #include "core/config.h"
 #include "core/delivery.h"
+#include "core/mailbox.h"
 #include "core/result.h"
 
 namespace mailotp::daemon {
 
 // The credential of that name when systemd passed one ($CREDENTIALS_DIRECTORY), else `file`.
 [[nodiscard]] std::string credential_or(const std::string& credential, const std::string& file);
-// Whether a relay has a password at all, where it is, and what it is. Errc::io, Errc::invalid: the file
-// cannot be read, or group or others can.
+// Whether a relay has a password at all, and where it is; that of the bounce mailbox.
 [[nodiscard]] bool authenticates(const core::RelayConfig& relay);
 [[nodiscard]] std::string password_file_of(const core::RelayConfig& relay);
-[[nodiscard]] core::Result<core::Secret> read_relay_password(const core::RelayConfig& relay);
-// A relay as its agent needs it, but for its password.
+[[nodiscard]] std::string password_file_of(const core::BouncesConfig& bounces);
+// What it is. Errc::io, Errc::invalid: the file cannot be read, or group or others can.
+[[nodiscard]] core::Result<core::Secret> read_password(const std::string& path);
+// A relay and the bounce mailbox as their agents need them, but for the password.
 [[nodiscard]] core::RelaySettings settings_of(const core::RelayConfig& relay);
+[[nodiscard]] core::MailboxHello mailbox_hello(const core::BouncesConfig& bounces,
+                                               const core::Config& config);
 // The agent's program: beside this one (a build tree), else where packages install it.
 [[nodiscard]] std::string agent_program(const std::string& name);
 // In the order of load: what comes with the program, then the operator's own.

@@ -161,6 +161,7 @@ core::BouncesConfig read_bounces(const Node& table, Findings& findings) {
   in.text("processed", out.processed, not_empty);
   in.text("unrecognised", out.unrecognised, not_empty);
   in.choice("foreign", out.foreign, k_foreign_mails);
+  in.duration("poll", out.poll, Seconds{1}, Seconds{3600});
   in.require("host", R"("imap.example.net")");
   in.require("username", R"("bounces")");
   in.finish();

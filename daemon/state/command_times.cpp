@@ -7,6 +7,8 @@ namespace mailotp::daemon {
 void move_times(core::Command& command, core::Millis by) {
   std::visit([by](auto& c) { c.at += by; }, command);
   if (auto* message = std::get_if<core::CreateMessage>(&command)) message->not_after += by;
+  auto* suppression = std::get_if<core::PutSuppression>(&command);
+  if (suppression != nullptr && suppression->until) *suppression->until += by;
 }
 
 void move_if_stamped_before(core::Command& command, core::Millis by, core::WallTime now) {

@@ -40,6 +40,19 @@ bool has_relayed(const std::vector<core::Command>& batch) {
 }
 #endif
 
+// Facts of jobs are true whatever the store says. What a mail said stands in the mail: it comes again, so one
+// that met a bad row is not tried for ever.
+bool must_be_written(const core::Command& command, const core::Error& error) {
+  if (std::holds_alternative<core::SettleFact>(command) || std::holds_alternative<core::SettleLost>(command))
+    return true;
+  const bool of_mailbox = std::holds_alternative<core::OpenMailbox>(command) ||
+                          std::holds_alternative<core::RecordMail>(command) ||
+                          std::holds_alternative<core::RecordPoison>(command) ||
+                          std::holds_alternative<core::RecordMoved>(command);
+  return of_mailbox && (error.code == core::Errc::no_space || error.code == core::Errc::io ||
+                        error.code == core::Errc::busy || error.code == core::Errc::unavailable);
+}
+
 bool has_places(const core::ClaimBudget& budget) {
   return std::ranges::any_of(budget.relays, [](const core::RelayOffer& relay) {
     return relay.use != core::RelayUse::no && relay.jobs > 0;
@@ -92,6 +105,13 @@ void StoreThread::settle(core::Command command, std::string relay) {
   item.command.push_back(std::move(command));
   item.places = relay.empty() ? 0 : 1;
   item.relay = std::move(relay);
+  commands_.push(std::move(item));
+}
+
+void StoreThread::record(core::Command command, Completion done) {
+  Item item;
+  item.command.push_back(std::move(command));
+  item.done = std::move(done);
   commands_.push(std::move(item));
 }
 
@@ -166,6 +186,10 @@ void StoreThread::run() {
   store_.reset();
   Delivery last;
   last.stopped = true;
+  for (Unsettled& kept : unsettled_) {
+    last.completions.push_back(std::move(kept.done));
+    last.committed.outcomes.emplace_back(core::fail(core::Errc::unavailable, "the store has been closed"));
+  }
   deliveries_.push(std::move(last));
   wakeup_.send();
 }
@@ -195,8 +219,8 @@ void StoreThread::follow_clock() {
     if (!shift_clock(*by)) return;  // until then wall_now() goes on by the clock before
     log_.write(core::LogLevel::warning, fmt::format("event=clock_stepped by_seconds={}",
                                                     std::chrono::duration_cast<core::Seconds>(*by).count()));
-    for (core::Command& command : unsettled_)
-      move_times(command, *by);
+    for (Unsettled& kept : unsettled_)
+      move_times(kept.command, *by);
     shifted_by_ = *by;
     shifted_until_ = steady_clock::now() + k_longest_in_mailbox;
     next_due_ = wall_now();
@@ -241,9 +265,13 @@ void StoreThread::note_purged(const core::Outcome& outcome) {
 void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   Delivery delivery;
   std::vector<core::Command> batch;
-  if (sweep) batch = std::exchange(unsettled_, {});
-  delivery.completions.resize(batch.size());
-  batch.reserve(batch.size() + items.size() + 2);
+  batch.reserve((sweep ? unsettled_.size() : 0) + items.size() + 2);
+  if (sweep) {
+    for (Unsettled& kept : std::exchange(unsettled_, {})) {
+      batch.push_back(std::move(kept.command));
+      delivery.completions.push_back(std::move(kept.done));
+    }
+  }
   const core::WallTime now = wall_now();
   const bool shifted = steady_clock::now() < shifted_until_;
   for (Item& item : items) {
@@ -279,7 +307,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
                fmt::format("event=rows_unreadable count={} reason=\"they are held or passed over\"",
                            delivery.committed.unreadable));
   if (delivery.committed.error) closed_ = true;  // until a look says otherwise
-  keep_unsettled(batch, delivery.committed, now);
+  keep_unsettled(batch, delivery, now);
   deliveries_.push(std::move(delivery));
   wakeup_.send();
 }
@@ -317,15 +345,14 @@ void StoreThread::note_handed_out(const std::vector<core::Job>& jobs) {
 // once a second and not in every batch (which would fail with it), until the store takes it; and once more
 // when the thread stops. The pause begins with a failure and not anew with those that come in it: a load that
 // fails again and again puts nothing off.
-void StoreThread::keep_unsettled(std::vector<core::Command>& batch, const core::Committed& committed,
-                                 core::WallTime now) {
+void StoreThread::keep_unsettled(std::vector<core::Command>& batch, Delivery& delivery, core::WallTime now) {
+  const core::Committed& committed = delivery.committed;
   bool failed = committed.error.has_value();
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (committed.outcomes[i]) continue;
     failed = true;
-    if (std::holds_alternative<core::SettleFact>(batch[i]) ||
-        std::holds_alternative<core::SettleLost>(batch[i]))
-      unsettled_.push_back(std::move(batch[i]));
+    if (must_be_written(batch[i], committed.outcomes[i].error()))
+      unsettled_.push_back({std::move(batch[i]), std::exchange(delivery.completions[i], nullptr)});
     more_queued_ = false;
     claim_again_ = false;
   }
@@ -353,28 +380,31 @@ void StoreThread::give_out(Delivery& delivery) {
   }
 }
 
+void StoreThread::note_health(const core::Committed& committed) {
+  core::Result<> health;
+  if (committed.error) health = tl::unexpected(*committed.error);
+  for (const core::Outcome& outcome : committed.outcomes) {
+    if (outcome) continue;
+    // One that met a bad row says nothing about the others.
+    if (outcome.error().code == core::Errc::corrupt) {
+      note_bad_row(outcome.error());
+    } else {
+      health = tl::unexpected(outcome.error());
+    }
+  }
+  // Another kind of failure is news too: a full disk may be followed by a broken one.
+  const bool same = health.has_value() ? health_.has_value()
+                                       : !health_.has_value() && health_.error().code == health.error().code;
+  if (!same) {
+    health_ = health;
+    observer_.on_store_health(health_);
+  }
+}
+
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
     MAILOTP_CRASH_POINT_IF(!delivery.completions.empty(), "committed");
-    core::Result<> health;
-    if (delivery.committed.error) health = tl::unexpected(*delivery.committed.error);
-    for (const core::Outcome& outcome : delivery.committed.outcomes) {
-      if (outcome) continue;
-      // One that met a bad row says nothing about the others.
-      if (outcome.error().code == core::Errc::corrupt) {
-        note_bad_row(outcome.error());
-      } else {
-        health = tl::unexpected(outcome.error());
-      }
-    }
-    // Another kind of failure is news too: a full disk may be followed by a broken one.
-    const bool same = health.has_value()
-                          ? health_.has_value()
-                          : !health_.has_value() && health_.error().code == health.error().code;
-    if (!same) {
-      health_ = health;
-      observer_.on_store_health(health_);
-    }
+    if (!delivery.stopped) note_health(delivery.committed);
     // Jobs leave before the answers are written: the mail is on its way while the app still reads.
     give_out(delivery);
     for (std::size_t i = 0; i < delivery.completions.size(); ++i) {
@@ -383,6 +413,7 @@ void StoreThread::deliver() {
       delivery.completions[i](std::move(delivery.committed.outcomes[i]));
     }
     if (!delivery.committed.changes.empty()) observer_.on_changes(delivery.committed.changes);
+    if (!delivery.committed.bounces.empty()) observer_.on_bounces(delivery.committed.bounces);
     if (delivery.stopped && stopped_) std::exchange(stopped_, nullptr)();
   }
 }

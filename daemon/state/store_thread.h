@@ -35,6 +35,7 @@ class StoreThread {
     virtual ~Observer() = default;
     virtual void on_changes(const std::vector<core::Change>& changes) = 0;
     virtual void on_jobs(std::vector<core::Job> jobs) = 0;
+    virtual void on_bounces(const std::vector<core::BounceNews>& bounces) = 0;
     // The store could not commit, or can again.
     virtual void on_store_health(const core::Result<>& health) = 0;
   };
@@ -49,6 +50,10 @@ class StoreThread {
   [[nodiscard]] bool submit(core::Command command, Completion done);
   // Facts of jobs and what else must not be refused. The relay that ended a job has a place for another one.
   void settle(core::Command command, std::string relay = {});
+  // What the bounce mailbox brought: not refused either, and `done` comes once, after the commit that it is
+  // in, however long the disk was full before. It comes with an error only when no repetition would help, or
+  // when the thread stops.
+  void record(core::Command command, Completion done);
   // What is known of the relays; their places stay as they are, or 0 for a new one.
   void offer(std::vector<core::RelayOffer> relays);
   // The relay has so many (more) places. Its name is in the offer.
@@ -69,6 +74,11 @@ class StoreThread {
     int places = 0;
     bool revoke = false;
   };
+  // It has to be written and could not be.
+  struct Unsettled {
+    core::Command command;
+    Completion done;  // of record()
+  };
   struct Delivery {
     std::vector<Completion> completions;
     core::Committed committed;  // or the error that a checkpoint or a look has found, alone
@@ -83,14 +93,14 @@ class StoreThread {
   void take_places(Item& item);
   void note_handed_out(const std::vector<core::Job>& jobs);
   [[nodiscard]] bool sweep_is_due() const;
-  void keep_unsettled(std::vector<core::Command>& batch, const core::Committed& committed,
-                      core::WallTime now);
+  void keep_unsettled(std::vector<core::Command>& batch, Delivery& delivery, core::WallTime now);
   void look();
   void follow_clock();
   bool shift_clock(core::Millis by);
   void tell(const core::Error& error);
   void give_out(Delivery& delivery);
   void note_bad_row(const core::Error& error);
+  void note_health(const core::Committed& committed);
   void deliver();
   [[nodiscard]] std::chrono::steady_clock::time_point next_wake(bool idle) const;
 
@@ -107,7 +117,7 @@ class StoreThread {
   // Store thread only.
   std::unique_ptr<core::Store> store_;
   core::ClaimBudget budget_;
-  std::vector<core::Command> unsettled_;
+  std::vector<Unsettled> unsettled_;
   std::optional<core::WallTime> next_due_;
   std::chrono::steady_clock::time_point pause_until_;  // after a failure: no sweep before
   bool more_queued_ = false;

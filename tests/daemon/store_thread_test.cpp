@@ -57,7 +57,8 @@ struct ModelStore final : core::Store {
       if (std::holds_alternative<core::Sweep>(command)) ++extra.sweeps;
       const bool is_fact = std::holds_alternative<core::SettleFact>(command);
       if (is_fact) ++extra.tried;
-      if ((is_fact && extra.bad_facts) || std::holds_alternative<core::Recall>(command)) {
+      const bool is_bad_mail = std::holds_alternative<core::RecordPoison>(command);
+      if ((is_fact && extra.bad_facts) || is_bad_mail || std::holds_alternative<core::Recall>(command)) {
         committed.outcomes.emplace_back(core::fail(core::Errc::corrupt, "planned"));
         continue;
       }
@@ -68,6 +69,11 @@ struct ModelStore final : core::Store {
       }
       if (std::holds_alternative<core::SettleFact>(command)) ++settled;
       if (std::holds_alternative<core::CreateChallenge>(command)) ++queued;
+      if (const auto* read = std::get_if<core::RecordMail>(&command)) {
+        committed.bounces.emplace_back();
+        committed.outcomes.emplace_back(core::Answer{core::MailFiled{read->mail.mail, {}}});
+        continue;
+      }
       committed.outcomes.emplace_back(core::Answer{core::Done{}});
     }
     const int places = budget.relays.empty() ? 0 : budget.relays.front().jobs;
@@ -117,6 +123,7 @@ struct Fixture : daemon::StoreThread::Observer {
   std::atomic<int> failures{0}, settled{0}, largest{0};
   Extra extra;
   int jobs = 0;
+  int bounces = 0;
   int health_changes = 0;
   bool healthy = true;
   std::vector<core::Errc> seen;
@@ -125,6 +132,9 @@ struct Fixture : daemon::StoreThread::Observer {
 
   void on_changes(const std::vector<core::Change>&) override {}
   void on_jobs(std::vector<core::Job> out) override { jobs += static_cast<int>(out.size()); }
+  void on_bounces(const std::vector<core::BounceNews>& news) override {
+    bounces += static_cast<int>(news.size());
+  }
   void on_store_health(const core::Result<>& health) override {
     ++health_changes;
     healthy = health.has_value();
@@ -141,7 +151,61 @@ core::Command fact() {
   return core::SettleFact{{}, core::JobRelayed{{id_of(1), 1}, {250, "", "ok"}}};
 }
 
+core::Command mail(std::uint32_t uid) {
+  core::RecordMail command;
+  command.mail.mail = {7, uid};
+  return command;
+}
+
 }  // namespace
+
+TEST_CASE(
+    "a mail that could not be written is kept and answered once, when it is; the log learns of it then") {
+  Fixture f;
+  f.failures = 3;
+  f.thread.start({});
+  std::vector<std::uint32_t> filed;
+  for (const std::uint32_t uid : {5U, 6U})
+    f.thread.record(mail(uid), [&](const core::Outcome& outcome) {
+      REQUIRE(outcome);
+      filed.push_back(std::get<core::MailFiled>(*outcome).mail.uid);
+    });
+  f.loop.until([&] { return !f.healthy; });
+  CHECK(filed.empty());
+  CHECK(f.bounces == 0);
+  f.loop.until([&] { return filed.size() == 2 && f.bounces == 2; });
+  CHECK(filed == std::vector<std::uint32_t>{5, 6});
+  CHECK(f.healthy);
+  f.stop();
+  CHECK(filed.size() == 2);
+}
+
+TEST_CASE("a mail that meets a bad row is not kept: its answer is the error") {
+  Fixture f;
+  f.thread.start({});
+  std::vector<core::Errc> errors;
+  f.thread.record(core::RecordPoison{}, [&](const core::Outcome& outcome) {
+    REQUIRE_FALSE(outcome);
+    errors.push_back(outcome.error().code);
+  });
+  f.loop.until([&] { return errors.size() == 1; });
+  CHECK(errors.front() == core::Errc::corrupt);
+  CHECK(f.healthy);
+  f.stop();
+}
+
+TEST_CASE("a mail that could not be written by the end is answered with an error, on the loop") {
+  Fixture f;
+  f.failures = 1'000'000;
+  f.thread.start({});
+  int errors = 0;
+  f.thread.record(mail(5), [&](const core::Outcome& outcome) { errors += outcome ? 0 : 1; });
+  f.loop.until([&] { return !f.healthy; });
+  const int changes = f.health_changes;
+  f.stop();
+  CHECK(errors == 1);
+  CHECK(f.health_changes == changes);  // the end is no news of the disk
+}
 
 TEST_CASE("every command is answered once, on the loop, in the order of submission") {
   Fixture f;

@@ -1,0 +1,101 @@
+#include "daemon/app/bounce_log.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace mailotp::daemon {
+
+namespace {
+
+constexpr std::size_t k_longest_domain = 255;
+
+std::string_view name_of(core::VerdictWeight weight) {
+  switch (weight) {
+    case core::VerdictWeight::hard:
+      return "hard";
+    case core::VerdictWeight::soft:
+      return "soft";
+    case core::VerdictWeight::alarm:
+      return "alarm";
+    case core::VerdictWeight::none:
+      return "none";
+  }
+  return "";
+}
+
+// A recipient may be what a stranger's mail names: only what a domain is made of gets into a line.
+std::string_view domain_of(std::string_view mailbox) {
+  const std::size_t at = mailbox.rfind('@');
+  if (at == std::string_view::npos) return "-";
+  const std::string_view domain = mailbox.substr(at + 1);
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  };
+  const bool good =
+      !domain.empty() && domain.size() <= k_longest_domain && std::ranges::all_of(domain, plain);
+  return good ? domain : "-";
+}
+
+std::string_view status_of(std::string_view status) {
+  const auto plain = [](char c) { return (c >= '0' && c <= '9') || c == '.'; };
+  return !status.empty() && status.size() <= 11 && std::ranges::all_of(status, plain) ? status : "-";
+}
+
+std::string_view permanence_of(const std::optional<bool>& permanent) {
+  return !permanent ? "unknown" : *permanent ? "yes" : "no";
+}
+
+}  // namespace
+
+BounceLog::BounceLog(uv_loop_t* loop, core::Log& log, core::Millis period)
+    : log_(log), period_(period), timer_(loop, [this] { next_period(); }) {}
+
+void BounceLog::write(const std::vector<core::BounceNews>& bounces) {
+  for (const core::BounceNews& news : bounces) {
+    const core::BounceView& bounce = news.bounce;
+    log_.write(
+        core::LogLevel::info,
+        fmt::format("event=bounce source={} kind={} class={} permanent={} status={} weight={} message={} "
+                    "domain={}",
+                    core::to_string(bounce.source), core::to_string(bounce.kind),
+                    core::to_string(bounce.bounce_class), permanence_of(bounce.permanent),
+                    status_of(bounce.status), name_of(bounce.weight),
+                    bounce.message ? core::to_string(*bounce.message) : "-", domain_of(bounce.recipient)));
+    if (bounce.weight == core::VerdictWeight::alarm) alarm(news);
+  }
+}
+
+void BounceLog::alarm(const core::BounceNews& news) {
+  const auto bounce_class = static_cast<std::size_t>(news.bounce.bounce_class);
+  Alarm& alarm = alarms_[bounce_class];
+  ++alarm.count;
+  alarm.relay = news.relay.empty() ? "-" : news.relay;
+  alarm.status = status_of(news.bounce.status);
+  if (!alarm.told) tell(bounce_class);
+}
+
+void BounceLog::tell(std::size_t bounce_class) {
+  Alarm& alarm = alarms_[bounce_class];
+  log_.write(core::LogLevel::warning,
+             fmt::format("event=bounce_alarm class={} relay={} status={} count={}",
+                         core::to_string(static_cast<core::BounceClass>(bounce_class)), alarm.relay,
+                         alarm.status, alarm.count));
+  alarm.count = 0;
+  alarm.told = true;
+  if (!counting_) timer_.start(period_);
+  counting_ = true;
+}
+
+// All classes share the period, so one that was told late in it may be told again sooner than after a whole
+// one: never more than once in each.
+void BounceLog::next_period() {
+  counting_ = false;
+  for (std::size_t i = 0; i < alarms_.size(); ++i) {
+    alarms_[i].told = false;
+    if (alarms_[i].count > 0) tell(i);
+  }
+}
+
+}  // namespace mailotp::daemon
