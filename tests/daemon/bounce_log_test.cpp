@@ -1,0 +1,103 @@
+// What is told of bounces: never an address, never what the far side wrote; alarms are counted.
+#include "daemon/app/bounce_log.h"
+
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+using namespace mailotp;
+
+namespace {
+
+struct Lines final : core::Log {
+  void write(core::LogLevel level, std::string_view line) override {
+    if (line.starts_with("event=bounce_alarm")) {
+      CHECK(level == core::LogLevel::warning);
+      alarms.emplace_back(line);
+    } else {
+      events.emplace_back(line);
+    }
+  }
+  std::vector<std::string> events, alarms;
+};
+
+struct Fixture {
+  explicit Fixture(core::Millis period) {
+    REQUIRE(uv_loop_init(&loop) == 0);
+    bounces.emplace(&loop, log, period);
+  }
+  ~Fixture() {
+    bounces.reset();
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&loop) == 0);
+  }
+  Fixture(const Fixture&) = delete;
+  Fixture& operator=(const Fixture&) = delete;
+  uv_loop_t loop{};
+  Lines log;
+  std::optional<daemon::BounceLog> bounces;
+};
+
+core::BounceNews news(core::BounceClass why, core::VerdictWeight weight) {
+  core::BounceNews made;
+  made.bounce.bounce_class = why;
+  made.bounce.weight = weight;
+  made.bounce.permanent = true;
+  made.bounce.status = "5.7.1";
+  made.bounce.recipient = "alice.secret@example.net";
+  made.bounce.diagnostic = "550 alice.secret is blocked";
+  made.bounce.message = core::parse_id("0190b5a0-7c1e-7e3a-9f00-0123456789ab").value();
+  made.relay = "primary";
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("bounce log: one line an event, without the address and the diagnostic") {
+  Fixture f(core::Seconds{60});
+  f.bounces->write({news(core::BounceClass::user_unknown, core::VerdictWeight::hard)});
+  REQUIRE(f.log.events.size() == 1);
+  CHECK(f.log.events[0] ==
+        "event=bounce source=dsn kind=bounce class=user-unknown permanent=yes status=5.7.1 weight=hard "
+        "message=0190b5a0-7c1e-7e3a-9f00-0123456789ab domain=example.net");
+  CHECK(f.log.alarms.empty());
+}
+
+TEST_CASE("bounce log: what a stranger's mail names cannot forge a field") {
+  Fixture f(core::Seconds{60});
+  core::BounceNews forged;
+  forged.bounce.recipient = "x@example.net event=started";
+  forged.bounce.status = "5.1.1 weight=hard";
+  f.bounces->write({forged});
+  forged.bounce.recipient = "nobody";
+  forged.bounce.status.clear();
+  f.bounces->write({forged});
+  forged.bounce.recipient = "x@" + std::string(300, 'd');
+  forged.bounce.permanent = false;
+  f.bounces->write({forged});
+  REQUIRE(f.log.events.size() == 3);
+  CHECK(f.log.events[0] ==
+        "event=bounce source=dsn kind=bounce class=unknown permanent=unknown status=- weight=none message=- "
+        "domain=-");
+  CHECK(f.log.events[1] == f.log.events[0]);
+  CHECK(f.log.events[2].ends_with("permanent=no status=- weight=none message=- domain=-"));
+}
+
+TEST_CASE("bounce log: an alarm at once, the next ones with their count, once a period and class") {
+  Fixture f(core::Millis{50});
+  const auto spam = news(core::BounceClass::spam, core::VerdictWeight::alarm);
+  const auto auth = news(core::BounceClass::auth, core::VerdictWeight::alarm);
+  f.bounces->write({spam, spam, auth, spam});
+  REQUIRE(f.log.alarms.size() == 2);
+  CHECK(f.log.alarms[0] == "event=bounce_alarm class=spam relay=primary status=5.7.1 count=1");
+  CHECK(f.log.alarms[1] == "event=bounce_alarm class=auth relay=primary status=5.7.1 count=1");
+  CHECK(f.log.events.size() == 4);
+  while (f.log.alarms.size() < 3)
+    (void)uv_run(&f.loop, UV_RUN_ONCE);
+  CHECK(f.log.alarms[2] == "event=bounce_alarm class=spam relay=primary status=5.7.1 count=2");
+  (void)uv_run(&f.loop, UV_RUN_DEFAULT);  // until the periods are over
+  CHECK(f.log.alarms.size() == 3);
+  f.bounces->write({auth});
+  CHECK(f.log.alarms.size() == 4);
+}
