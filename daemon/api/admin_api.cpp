@@ -1,7 +1,6 @@
 #include "daemon/api/admin_api.h"
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <utility>
 
@@ -9,7 +8,9 @@
 
 #include "core/check.h"
 #include "daemon/api/answers.h"
+#include "daemon/api/bounces_api.h"
 #include "daemon/api/health.h"
+#include "daemon/api/lists.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/requests.h"
 #include "daemon/api/views.h"
@@ -19,47 +20,13 @@ namespace mailotp::daemon {
 
 namespace {
 
-// Reads with `work` on the reader's thread and answers with what `show` makes of it.
-template <class R>
-void read_and_answer(Services& services, const std::string& request_id, Responder responder,
-                     std::function<core::Result<R>(core::StoreReader&)> work,
-                     std::function<std::string(const R&)> show) {
-  auto held = std::make_shared<Responder>(std::move(responder));  // std::function wants copies
-  const bool asked = services.reader.read<R>(
-      std::move(work), [held, request_id, show = std::move(show)](core::Result<R> result) {
-        held->respond(result ? ok_json(show(*result)) : error_answer(result.error(), request_id));
-      });
-  if (!asked) held->respond(problem(Problem::overloaded, "too many requests wait to be read", request_id));
-}
-
-tl::unexpected<ProblemDetail> bad_parameter(const std::string& name, const std::string& why) {
-  ProblemDetail refused;
-  refused.problem = Problem::invalid_field;
-  refused.field = name;
-  refused.detail = name + ": " + why;
-  return tl::unexpected(std::move(refused));
-}
-
-tl::expected<core::Page, ProblemDetail> page_of(const HttpRequest& request) {
-  core::Page page;
-  page.cursor = query_value(request, "cursor");
-  const std::string limit = query_value(request, "limit");
-  if (limit.empty()) return page;
-  const auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), page.limit);
-  if (error != std::errc{} || end != limit.data() + limit.size() || page.limit < 1 || page.limit > 500)
-    return bad_parameter("limit", "must be 1 to 500");
-  return page;
-}
-
-tl::expected<core::OutboxFilter, ProblemDetail> filter_of(const HttpRequest& request) {
+Parsed<core::OutboxFilter> filter_of(const HttpRequest& request) {
   core::OutboxFilter filter;
   filter.app = query_value(request, "app");
   filter.relay = query_value(request, "relay");
-  filter.recipient = query_value(request, "recipient");
-  if (!filter.recipient.empty()) {
-    const auto address = core::parse_address(filter.recipient);
-    if (!address) return bad_parameter("recipient", address.error().what);
-  }
+  auto recipient = query_address(request, "recipient");
+  if (!recipient) return tl::unexpected(recipient.error());
+  filter.recipient = std::move(*recipient);
   if (const std::string name = query_value(request, "state"); !name.empty()) {
     const auto state = core::parse_message_state(name);
     if (!state) return bad_parameter("state", state.error().what);
@@ -138,6 +105,7 @@ void order_relay(Services& services, RelayOrder order, const HttpRequest& reques
 }  // namespace
 
 void add_admin_api(Router& router, Services& services) {
+  add_bounces_api(router, services);
   router.on("GET", "/v1/outbox",
             [&services](const HttpRequest& request, const std::string&, Responder responder) {
               list_outbox(services, request, std::move(responder));

@@ -57,6 +57,14 @@ HttpResponse refusal_answer(const core::Refusal& refusal, const std::string& req
   described.field = refusal.field;
   described.retry_after = refusal.retry_after;
   described.limit = refusal.limit;
+  if (const auto& suppression = refusal.suppression) {
+    const auto time = [](const std::optional<core::WallTime>& at) {
+      return at ? std::optional(core::format_rfc3339(*at)) : std::nullopt;
+    };
+    described.extra_members = {{"class", std::string(core::to_string(suppression->bounce_class))},
+                               {"until", time(suppression->until)},
+                               {"probe_at", time(suppression->probe_at)}};
+  }
   return make_problem(described, request_id);
 }
 

@@ -74,6 +74,7 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   command.binding = std::move(request.binding);
   command.metadata = std::move(request.metadata);
   command.reuse = reuse;
+  command.suppressed = request.suppressed;
   command.actor = actor;
   // Composed even when nothing is to be sent yet: a template that does not render is refused here, not at the
   // send.

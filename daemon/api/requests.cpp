@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
-#include "daemon/api/strict_json.h"
+#include "daemon/api/fields.h"
 
 namespace mailotp::daemon {
 
@@ -21,40 +21,6 @@ constexpr std::size_t k_max_fields = 32;      // of data and binding
 constexpr std::size_t k_max_text = 1024;      // of one value in data and binding
 constexpr std::size_t k_max_typed_code = 64;  // more than any code with its spaces
 constexpr double k_entropy_rounding = 0.05;   // bits: 19.93 counts as the six digits that they are
-
-tl::unexpected<ProblemDetail> refuse(Problem problem, std::string detail, std::string field = {}) {
-  ProblemDetail refused;
-  refused.problem = problem;
-  refused.detail = std::move(detail);
-  refused.field = std::move(field);
-  return tl::unexpected(std::move(refused));
-}
-
-tl::unexpected<ProblemDetail> bad_field(const std::string& field, const std::string& detail) {
-  return refuse(Problem::invalid_field, field + ": " + detail, field);
-}
-
-Parsed<json> parse_object(std::string_view body, std::initializer_list<std::string_view> known) {
-  auto parsed = parse_strict(body);
-  if (!parsed) return refuse(Problem::malformed_request, parsed.error().what);
-  if (!parsed->is_object()) return refuse(Problem::malformed_request, "the body must be a JSON object");
-  for (const auto& [key, value] : parsed->items()) {
-    if (std::ranges::find(known, key) == known.end()) return bad_field(key, "no such field");
-  }
-  return std::move(*parsed);
-}
-
-// A string of at most `max` bytes; absent or null: empty.
-Parsed<std::string> text_of(const json& object, const char* name, std::size_t max,
-                            const std::string& prefix = {}) {
-  const auto at = object.find(name);
-  if (at == object.end() || at->is_null()) return std::string{};
-  const std::string field = prefix + name;
-  if (!at->is_string()) return bad_field(field, "must be a string");
-  const auto& text = at->get_ref<const std::string&>();
-  if (text.size() > max) return bad_field(field, fmt::format("must have at most {} bytes", max));
-  return text;
-}
 
 Parsed<std::optional<std::int64_t>> number_of(const json& object, const char* name, std::int64_t low,
                                               std::int64_t high, const std::string& prefix = {}) {
@@ -211,6 +177,14 @@ Parsed<SendNow> send_of(const json& object) {
   return at->get<bool>() ? SendNow::yes : SendNow::no;
 }
 
+Parsed<core::SuppressedUse> suppressed_of(const json& object) {
+  const auto suppressed = text_of(object, "suppressed", 16);
+  if (!suppressed) return tl::unexpected(suppressed.error());
+  if (*suppressed == "probe") return core::SuppressedUse::probe;
+  if (suppressed->empty() || *suppressed == "refuse") return core::SuppressedUse::refuse;
+  return bad_field("suppressed", "must be refuse or probe");
+}
+
 Parsed<std::string> locale_of(const json& object, const core::Config& config) {
   auto locale = text_of(object, "locale", 35);
   if (!locale) return locale;
@@ -238,10 +212,6 @@ Parsed<bool> fill_texts(const json& object, const core::PurposeConfig& purpose, 
   auto name = text_of(object, "template", 64);
   if (!name) return tl::unexpected(name.error());
   request.template_name = name->empty() ? purpose.template_name : std::move(*name);
-  const auto suppressed = text_of(object, "suppressed", 16);
-  if (!suppressed) return tl::unexpected(suppressed.error());
-  if (!suppressed->empty() && *suppressed != "refuse" && *suppressed != "probe")
-    return bad_field("suppressed", "must be refuse or probe");
   return true;
 }
 
@@ -290,6 +260,9 @@ Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& co
   const auto send = send_of(*object);
   if (!send) return tl::unexpected(send.error());
   request.send = *send;
+  const auto suppressed = suppressed_of(*object);
+  if (!suppressed) return tl::unexpected(suppressed.error());
+  request.suppressed = *suppressed;
   return request;
 }
 

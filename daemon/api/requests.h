@@ -6,18 +6,13 @@
 #include <string>
 #include <string_view>
 
-#include <tl/expected.hpp>
-
 #include "core/address.h"
 #include "core/config.h"
 #include "core/secret.h"
 #include "core/store.h"
-#include "daemon/http/problem.h"
+#include "daemon/api/parsed.h"
 
 namespace mailotp::daemon {
-
-template <class T>
-using Parsed = tl::expected<T, ProblemDetail>;
 
 enum class SendNow { yes, no };
 
@@ -31,6 +26,7 @@ struct CreateRequest {
   core::Secret binding;    // canonical: JSON object text with sorted keys, or empty
   std::string metadata;    // JSON text, or empty
   SendNow send = SendNow::yes;
+  core::SuppressedUse suppressed = core::SuppressedUse::refuse;
 };
 
 struct CheckRequest {

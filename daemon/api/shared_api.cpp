@@ -7,9 +7,11 @@
 #include "daemon/api/answers.h"
 #include "daemon/api/captured.h"
 #include "daemon/api/health.h"
+#include "daemon/api/lists.h"
 #include "daemon/api/openapi.h"
 #include "daemon/api/views.h"
 #include "daemon/api/waits.h"
+#include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
 
@@ -65,6 +67,21 @@ void get_one(Services& services, Audience audience, Subject subject, const HttpR
   services.waits.add(std::move(waiting), std::move(responder));
 }
 
+void get_recipient(Services& services, Audience audience, const HttpRequest& request, const std::string& text,
+                   Responder responder) {
+  auto address = core::parse_address(text);
+  if (!address) {
+    responder.respond(problem(Problem::invalid_recipient, address.error().what, request.request_id));
+    return;
+  }
+  read_and_answer<core::RecipientView>(
+      services, request.request_id, std::move(responder),
+      [app = app_of(audience, request), address = std::move(*address)](core::StoreReader& store) {
+        return store.recipient(app, address, wall_now());
+      },
+      recipient_json);
+}
+
 void get_captured(Services& services, Audience audience, const HttpRequest& request, Responder responder) {
   const auto limit = query_number(request, "limit", 500);
   if (!limit) {
@@ -116,6 +133,11 @@ void add_shared_api(Router& router, Services& services, Audience audience) {
             [&services, audience](const HttpRequest& request, const std::string& id, Responder responder) {
               get_one(services, audience, Subject::message, request, id, std::move(responder));
             });
+  router.on(
+      "GET", "/v1/recipients/{address}",
+      [&services, audience](const HttpRequest& request, const std::string& address, Responder responder) {
+        get_recipient(services, audience, request, address, std::move(responder));
+      });
   if (services.config.daemon.mode != core::Mode::development) return;
   router.on("GET", "/v1/captured",
             [&services, audience](const HttpRequest& request, const std::string&, Responder responder) {

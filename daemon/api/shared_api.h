@@ -1,5 +1,5 @@
-// The calls that both sockets have: liveness, version, the contract, one challenge, one message, captured
-// mails.
+// The calls that both sockets have: liveness, version, the contract, one challenge, one message, what is
+// known of an address, captured mails.
 #pragma once
 
 #include <string>

@@ -107,6 +107,66 @@ ordered_json event_value(const core::EventView& event) {
           {"detail", stored_json(event.detail)}};
 }
 
+std::string_view weight_name(core::VerdictWeight weight) {
+  switch (weight) {
+    case core::VerdictWeight::hard:
+      return "hard";
+    case core::VerdictWeight::soft:
+      return "soft";
+    case core::VerdictWeight::alarm:
+      return "alarm";
+    case core::VerdictWeight::none:
+      return "none";
+  }
+  return "";
+}
+
+std::string_view tracing_name(core::TracedBy traced) {
+  switch (traced) {
+    case core::TracedBy::nothing:
+      return "nothing";
+    case core::TracedBy::recipient_token:
+      return "recipient-token";
+    case core::TracedBy::message_token:
+      return "message-token";
+    case core::TracedBy::both:
+      return "both";
+  }
+  return "";
+}
+
+ordered_json text_or_null(const std::string& text) {
+  return text.empty() ? ordered_json(nullptr) : ordered_json(text);
+}
+
+ordered_json bounce_value(const core::BounceView& bounce) {
+  return {
+      {"at", core::format_rfc3339(bounce.at)},
+      {"source", core::to_string(bounce.source)},
+      {"recipient", text_or_null(bounce.recipient)},
+      {"kind", core::to_string(bounce.kind)},
+      {"class", core::to_string(bounce.bounce_class)},
+      {"permanent", bounce.permanent ? ordered_json(*bounce.permanent) : ordered_json(nullptr)},
+      {"status", bounce.status},
+      {"diagnostic", bounce.diagnostic},
+      {"rule", bounce.rule},
+      {"message", bounce.message ? ordered_json(core::to_string(*bounce.message)) : ordered_json(nullptr)},
+      {"app", text_or_null(bounce.app)},
+      {"weight", weight_name(bounce.weight)},
+      {"traced_by", tracing_name(bounce.traced_by)}};
+}
+
+ordered_json suppression_value(const core::SuppressionView& suppression) {
+  return {{"address", suppression.address},
+          {"app", text_or_null(suppression.app)},
+          {"class", core::to_string(suppression.bounce_class)},
+          {"source", suppression.by_operator ? "operator" : core::to_string(suppression.source)},
+          {"since", core::format_rfc3339(suppression.since)},
+          {"until", time_or_null(suppression.until)},
+          {"probe_at", time_or_null(suppression.probe_at)},
+          {"times", suppression.times}};
+}
+
 ordered_json cursor_value(const std::optional<std::string>& cursor) {
   return cursor ? ordered_json(*cursor) : ordered_json(nullptr);
 }
@@ -173,7 +233,45 @@ std::string stats_json(const core::Stats& stats) {
                {"accepted_total", stats.accepted_total},
                {"ended_total", counts(stats.ended_total)},
                {"challenges", counts(stats.challenges)},
-               {"bounces", ordered_json::object()}});
+               {"bounces", counts(stats.bounces)}});
+}
+
+std::string bounce_json(const core::BounceView& bounce) {
+  return dump(bounce_value(bounce));
+}
+
+std::string bounces_json(const core::PageOf<core::BounceView>& page) {
+  ordered_json items = ordered_json::array();
+  for (const core::BounceView& bounce : page.items)
+    items.push_back(bounce_value(bounce));
+  return dump({{"items", std::move(items)}, {"next_cursor", cursor_value(page.next_cursor)}});
+}
+
+std::string suppression_json(const core::SuppressionView& suppression) {
+  return dump(suppression_value(suppression));
+}
+
+std::string suppressions_json(const core::PageOf<core::SuppressionView>& page) {
+  ordered_json items = ordered_json::array();
+  for (const core::SuppressionView& suppression : page.items)
+    items.push_back(suppression_value(suppression));
+  return dump({{"items", std::move(items)}, {"next_cursor", cursor_value(page.next_cursor)}});
+}
+
+std::string unsuppressed_json(const std::string& address) {
+  return dump({{"address", address}, {"suppressed", nullptr}});
+}
+
+std::string recipient_json(const core::RecipientView& recipient) {
+  ordered_json suppressed = nullptr;
+  if (const auto& suppression = recipient.suppressed)
+    suppressed = {{"class", core::to_string(suppression->bounce_class)},
+                  {"until", time_or_null(suppression->until)},
+                  {"probe_at", time_or_null(suppression->probe_at)}};
+  return dump({{"address", recipient.address},
+               {"deliverable", core::to_string(recipient.deliverable)},
+               {"suppressed", std::move(suppressed)},
+               {"last_verdict", verdict_value(recipient.last_verdict)}});
 }
 
 std::string ready_json(const ReadyView& view) {
@@ -212,7 +310,8 @@ std::string version_json(const std::string& mode) {
                {"version", MAILOTP_VERSION},
                {"mode", mode},
                {"features",
-                {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats"}}});
+                {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
+                 "bounces", "recipients", "suppressions"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

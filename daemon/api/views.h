@@ -16,6 +16,13 @@ namespace mailotp::daemon {
 [[nodiscard]] std::string outbox_json(const core::PageOf<core::MessageView>& page, core::WallTime now);
 [[nodiscard]] std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now);
 [[nodiscard]] std::string stats_json(const core::Stats& stats);
+[[nodiscard]] std::string bounce_json(const core::BounceView& bounce);
+[[nodiscard]] std::string bounces_json(const core::PageOf<core::BounceView>& page);
+[[nodiscard]] std::string suppression_json(const core::SuppressionView& suppression);
+[[nodiscard]] std::string suppressions_json(const core::PageOf<core::SuppressionView>& page);
+// Of an address whose suppression has been removed.
+[[nodiscard]] std::string unsuppressed_json(const std::string& address);
+[[nodiscard]] std::string recipient_json(const core::RecipientView& recipient);
 
 // More mails than this that are not ours make it likely that somebody's own mailbox is read: they are told
 // of.

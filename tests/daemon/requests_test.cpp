@@ -60,6 +60,17 @@ TEST_CASE("every field is read") {
   CHECK(request->terms.code == core::CodeSpec{10, core::Alphabet::crockford32});
   CHECK(request->metadata == R"({"b":[1,null]})");
   CHECK(request->send == daemon::SendNow::no);
+  CHECK(request->suppressed == core::SuppressedUse::probe);
+}
+
+TEST_CASE("a suppressed address is refused unless the request says that its user confirmed it") {
+  const auto use = [](const std::string& more) {
+    return daemon::parse_create(R"({"recipient":"a@b.example")" + more + "}", config())->suppressed;
+  };
+  CHECK(use("") == core::SuppressedUse::refuse);
+  CHECK(use(R"(,"suppressed":null)") == core::SuppressedUse::refuse);
+  CHECK(use(R"(,"suppressed":"refuse")") == core::SuppressedUse::refuse);
+  CHECK(use(R"(,"suppressed":"probe")") == core::SuppressedUse::probe);
 }
 
 TEST_CASE("the binding is canonical: the order of its fields does not matter") {
