@@ -15,7 +15,7 @@
 #include <uv.h>
 
 #include "core/check.h"
-#include "mail/smtp/loop_handles.h"
+#include "mail/agent/loop_handles.h"
 #include "mail/smtp/network_relay.h"
 
 namespace mailotp::mail {

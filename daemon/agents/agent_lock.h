@@ -3,7 +3,7 @@
 // The daemon takes it on an open file description of its own, hands that very description to the child and
 // closes its copy. So there is no moment without a lock between the daemon's look and the agent's life; the
 // lock outlives the daemon for as long as the agent does, and ends with the agent's last descriptor, however
-// it dies. An agent writes "PID START-TIME" into the file (mail/smtp/agent_lock.h).
+// it dies. An agent writes "PID START-TIME" into the file (mail/agent/agent_lock.h).
 #pragma once
 
 #include <string>

@@ -20,8 +20,8 @@
 
 #include "core/delivery.h"
 #include "core/result.h"
+#include "mail/agent/loop_handles.h"
 #include "mail/channel/frame_socket.h"
-#include "mail/smtp/loop_handles.h"
 #include "mail/smtp/relay.h"
 
 namespace mailotp::mail {

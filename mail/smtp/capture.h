@@ -13,8 +13,8 @@
 #include <uv.h>
 
 #include "core/delivery.h"
+#include "mail/agent/loop_handles.h"
 #include "mail/smtp/capture_maildir.h"
-#include "mail/smtp/loop_handles.h"
 #include "mail/smtp/relay.h"
 
 namespace mailotp::mail {

@@ -8,8 +8,8 @@
 
 #include "core/check.h"
 #include "core/crash_point.h"
+#include "mail/agent/boot_clock.h"
 #include "mail/channel/codec.h"
-#include "mail/smtp/boot_clock.h"
 #include "mail/smtp/sendable.h"
 
 namespace mailotp::mail {

@@ -2,16 +2,13 @@
 //
 //   mailotp-smtp --channel 3 --lock 4
 //
-// --channel is its end of a socketpair (mail/channel), --lock an open lock file (mail/smtp/agent_lock.h). The
-// first frame must be a hello. It ends after a Drain and when the channel does; the signals of a terminal and
-// of a stopping service are for the daemon alone. It writes nothing to stdout, and to stderr only why it
+// --channel is its end of a socketpair (mail/channel), --lock an open lock file (mail/agent/agent_lock.h).
+// The first frame must be a hello. It ends after a Drain and when the channel does; the signals of a terminal
+// and of a stopping service are for the daemon alone. It writes nothing to stdout, and to stderr only why it
 // failed.
 //
 // Exit status: 0 drained, or the channel ended; 2 usage; 3 no lock; 4 the daemon sent nonsense; 5 it could
 // not confine itself; 6 a relay did not end its sessions in time.
-#include <array>
-#include <charconv>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -22,17 +19,16 @@
 #include <utility>
 #include <variant>
 
-#include <fcntl.h>
-#include <poll.h>
 #include <uv.h>
 
 #include "core/check.h"
+#include "mail/agent/agent_lock.h"
+#include "mail/agent/confine.h"
+#include "mail/agent/start.h"
 #include "mail/channel/codec.h"
 #include "mail/channel/frame_socket.h"
 #include "mail/smtp/agent.h"
-#include "mail/smtp/agent_lock.h"
 #include "mail/smtp/capture.h"
-#include "mail/smtp/confine.h"
 #include "mail/smtp/network_relay.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -53,46 +49,15 @@ int fail(Exit code, std::string_view why) {
   return code;
 }
 
-struct Descriptors {
-  int channel = -1;
-  int lock = -1;
-};
-
-std::optional<Descriptors> descriptors_of(int count, char** words) {
-  Descriptors given;
-  for (int i = 1; i + 1 < count; i += 2) {
-    const std::string_view name = words[i];
-    const std::string_view value = words[i + 1];
-    int number = -1;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error != std::errc() || end != value.data() + value.size() || number <= 2) return std::nullopt;
-    if (::fcntl(number, F_GETFD) < 0) return std::nullopt;
-    if (name == "--channel")
-      given.channel = number;
-    else if (name == "--lock")
-      given.lock = number;
-    else
-      return std::nullopt;
-  }
-  if (count != 5 || given.channel < 0 || given.lock < 0 || given.channel == given.lock) return std::nullopt;
-  return given;
-}
-
 // Waits for the first frame; nullopt: the channel ended before it.
 core::Result<std::optional<core::Hello>> read_hello(channel::FrameSocket& channel) {
-  while (true) {
-    auto frame = channel.next();
-    if (!frame) return tl::unexpected(frame.error());
-    if (*frame) {
-      auto order = channel::decode_order(**frame);
-      if (!order) return tl::unexpected(order.error());
-      if (auto* hello = std::get_if<core::Hello>(&*order)) return std::move(*hello);
-      return core::fail(core::Errc::malformed, "the first frame is no hello");
-    }
-    pollfd wait{channel.descriptor(), POLLIN, 0};
-    (void)::poll(&wait, 1, -1);  // whatever ended the wait, receive() finds out
-    if (channel.receive() == channel::FrameSocket::Received::end) return std::nullopt;
-  }
+  auto frame = first_frame(channel);
+  if (!frame) return tl::unexpected(frame.error());
+  if (!*frame) return std::nullopt;
+  auto order = channel::decode_order(**frame);
+  if (!order) return tl::unexpected(order.error());
+  if (auto* hello = std::get_if<core::Hello>(&*order)) return std::move(*hello);
+  return core::fail(core::Errc::malformed, "the first frame is no hello");
 }
 
 FileRules rules_for(const core::Hello& hello) {
@@ -143,12 +108,7 @@ int serve(std::unique_ptr<channel::FrameSocket> channel, core::Hello hello, core
 int run(int count, char** words) {
   const std::optional<Descriptors> given = descriptors_of(count, words);
   if (!given) return fail(Exit::usage, "usage: mailotp-smtp --channel DESCRIPTOR --lock DESCRIPTOR");
-  for (const int signal : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT})
-    (void)std::signal(signal, SIG_IGN);
-  if (auto closed = close_all_but(std::array{given->channel, given->lock}); !closed)
-    return fail(Exit::not_confined, closed.error().what);
-  // Before the hello, which brings passwords.
-  if (auto given_up = give_up_privileges(); !given_up) return fail(Exit::not_confined, given_up.error().what);
+  if (auto alone = stand_alone(*given); !alone) return fail(Exit::not_confined, alone.error().what);
   if (auto locked = take_agent_lock(given->lock); !locked) return fail(Exit::no_lock, locked.error().what);
   auto channel = std::make_unique<channel::FrameSocket>(given->channel, channel::k_max_frame);
   auto hello = read_hello(*channel);

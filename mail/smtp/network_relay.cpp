@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "mail/agent/boot_clock.h"
 #include "mail/channel/codec.h"
-#include "mail/smtp/boot_clock.h"
 #include "mail/smtp/connection.h"
 #include "mail/smtp/connection_limit.h"
 #include "mail/smtp/relay_test.h"

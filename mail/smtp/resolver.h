@@ -9,23 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-
 #include "core/result.h"
+#include "mail/agent/endpoint.h"
+#include "mail/agent/loop_handles.h"
 #include "mail/smtp/deadlines.h"
-#include "mail/smtp/loop_handles.h"
 
 namespace mailotp::mail {
-
-struct Endpoint {
-  sockaddr_storage address{};
-  socklen_t length = 0;
-  [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
-};
-// "192.0.2.1:25", "[2001:db8::1]:25".
-[[nodiscard]] std::string to_string(const Endpoint& endpoint);
-[[nodiscard]] bool is_loopback(const Endpoint& endpoint);
 
 class Resolver {
  public:

@@ -9,8 +9,8 @@
 #include <string_view>
 
 #include "core/result.h"
-#include "mail/smtp/loop_handles.h"
-#include "mail/smtp/tls.h"
+#include "mail/agent/loop_handles.h"
+#include "mail/agent/tls.h"
 
 namespace mailotp::mail {
 

@@ -1,6 +1,6 @@
 // A child confines itself as an agent does, then tries what it must not be able to do, and reports each
 // attempt by one line "what=errno" through a pipe.
-#include "mail/smtp/confine.h"
+#include "mail/agent/confine.h"
 
 #include <array>
 #include <cerrno>

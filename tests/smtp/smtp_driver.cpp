@@ -29,9 +29,9 @@
 #include <uv.h>
 
 #include "core/check.h"
+#include "mail/agent/loop_handles.h"
 #include "mail/channel/codec.h"
 #include "mail/channel/frame_socket.h"
-#include "mail/smtp/loop_handles.h"
 #include "mail/smtp/network_relay.h"
 
 namespace mailotp::mail {

@@ -1,4 +1,4 @@
-#include "mail/smtp/confine.h"
+#include "mail/agent/confine.h"
 
 #include <algorithm>
 #include <cerrno>

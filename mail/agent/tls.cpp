@@ -1,4 +1,4 @@
-#include "mail/smtp/tls.h"
+#include "mail/agent/tls.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>

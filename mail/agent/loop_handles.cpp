@@ -1,4 +1,4 @@
-#include "mail/smtp/loop_handles.h"
+#include "mail/agent/loop_handles.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "mail/smtp/agent_lock.h"
+#include "mail/agent/agent_lock.h"
 
 #include <cerrno>
 #include <cstring>
