@@ -41,7 +41,7 @@ class Run {
 
   bool start() {
     auto opened = SqliteStore::open({f_.folder.path(), key_ring({'k'}), f_.policy, "bounces@example.org",
-                                     1000, f_.composer, f_.random, 0, 0});
+                                     1000, f_.composer, f_.random, f_.tokens, 0, 0});
     if (!opened) return false;
     f_.store = *std::move(opened);
     return f_.store->recover(f_.now).has_value();
