@@ -252,6 +252,8 @@ Result<core::Answer> drop_suppression(Transaction& tx, const core::DropSuppressi
                               detail.add("by", "operator").take());
       !logged)
     return tl::unexpected(logged.error());
+  if (auto done = tx.sql(WriterSql::recipient_forget).run(**recipient); !done)
+    return tl::unexpected(done.error());
   return core::Done{};
 }
 

@@ -33,8 +33,7 @@ void add_limits(const core::LimitsConfig& limits, std::vector<std::string>& out)
 std::vector<std::string> keys_not_in_force(const core::Config& config, const Findings& findings) {
   std::vector<std::string> out;
   for (const auto& [path, place] : findings.seen()) {
-    if (is_below(path, "brake") || is_below(path, "verdict") || path == "retention.bounces")
-      out.push_back(path);
+    if (is_below(path, "brake")) out.push_back(path);
   }
   if (!config.apps.empty()) out.emplace_back("app");
   if (!config.daemon.metrics_socket.empty()) out.emplace_back("daemon.metrics_socket");

@@ -169,7 +169,7 @@ TEST_CASE("config: the complete file of the contract") {
   const auto loaded = load(read(MAILOTP_TEST_FOLDER "/contract.toml"));
   check_contract(loaded.config);
   CHECK(loaded.not_in_force ==
-        Strings{"app", "brake.floor", "brake.period", "brake.ratio", "retention.bounces"});
+        Strings{"app", "brake.floor", "brake.period", "brake.ratio"});
 }
 
 TEST_CASE("config: the installed example says the same as the contract, from its file") {
@@ -216,7 +216,7 @@ bounces = "1d"
   CHECK(loaded.not_in_force == Strings{"brake.ratio", "daemon.metrics_socket", "limits.app_sends",
                                        "limits.client_sends", "limits.fold_dots_domains", "limits.fold_plus",
                                        "limits.global_sends", "limits.recipient_failures",
-                                       "limits.recipient_sends", "retention.bounces", "verdict.spam"});
+                                       "limits.recipient_sends"});
 }
 
 }  // namespace

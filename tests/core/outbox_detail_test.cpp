@@ -596,6 +596,50 @@ TEST_CASE("a delay notice changes the verdict and nothing else") {
   CHECK(run(got.row, SuccessDsn{}).row.verdict == std::nullopt);
 }
 
+TEST_CASE("a dead address ends what has not left, and says why") {
+  Verdict dead;
+  dead.verdict_class = "user-unknown";
+  for (const State state : {State::queued, State::deferred, State::held}) {
+    const MessageStep got = run(row_in(state), Suppress{dead});
+    CHECK(got.row.state == State::suppressed);
+    CHECK(got.row.verdict == dead);
+    CHECK(got.erase_content);
+  }
+  // What is being sent may leave; it gets no other attempt.
+  const MessageStep stop = run(row_in(State::sending), Suppress{dead});
+  REQUIRE(stop.row.state == State::sending);
+  CHECK_FALSE(stop.row.verdict);
+  CHECK(run(stop.row, JobRelayed{in_force(), reply(250)}).row.state == State::relayed);
+  const MessageStep back = run(stop.row, JobRefused{in_force(), Stage::rcpt, reply(450)});
+  CHECK(back.row.state == State::suppressed);
+  REQUIRE(back.row.verdict);
+  CHECK(back.row.verdict->kind == VerdictKind::unsent);
+  CHECK(back.row.verdict->source == VerdictSource::policy);
+}
+
+TEST_CASE(
+    "a report ahead of the agent's fact proves that the relay has it: no repeat, and the fact is stale") {
+  Verdict verdict;
+  verdict.verdict_class = "user-unknown";
+  for (const State state : {State::sending, State::uncertain}) {
+    for (const auto& [event, to] :
+         std::vector<std::pair<MessageEvent, State>>{{FailureDsn{verdict}, State::bounced},
+                                                     {DelayDsn{verdict}, State::relayed},
+                                                     {SuccessDsn{}, State::delivered}}) {
+      const MessageStep got = run(row_in(state), event);
+      CHECK(got.row.state == to);
+      CHECK(is_over(got.row));
+      CHECK(got.erase_content);
+      for (const MessageEvent& fact : std::vector<MessageEvent>{
+               JobRelayed{in_force(), reply(250)}, JobRefused{in_force(), Stage::dot, reply(450)},
+               JobUncertain{in_force(), "cut"}})
+        CHECK(run(got.row, fact).refusal == MessageRefusal::stale);
+      CHECK_FALSE(run(got.row, AgentLost{.dot_possible = true}).changed);
+      CHECK_FALSE(run(got.row, Due{}).changed);
+    }
+  }
+}
+
 TEST_CASE("expired tells why, with the last reply") {
   const MessageRow row = row_in(State::deferred);
   const MessageStep got = run(row, Due{}, row.not_after);
