@@ -8,7 +8,8 @@ from harness import SystemTest, wait_for, wrong_digits
 
 class Retention(SystemTest):
     def setUp(self):
-        self.daemon = self.new_daemon(retention={"challenges": "1s", "messages": "2s", "events": "2s"})
+        self.daemon = self.new_daemon(retention={"challenges": "1s", "messages": "2s", "events": "2s",
+                                                "bounces": "2s"})
         self.daemon.start()
 
     def stats(self):
@@ -19,7 +20,8 @@ class Retention(SystemTest):
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         try:
             return {table: db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                    for table in ("challenge", "message", "message_body", "recipient", "event", "idempotency")}
+                    for table in ("challenge", "message", "message_body", "recipient", "evidence", "event",
+                                  "idempotency")}
         finally:
             db.close()
 
@@ -65,7 +67,7 @@ class Retention(SystemTest):
         def empty():
             rows = self.rows()
             # The newest event keeps its number taken; the kept answer, its recipient.
-            return rows == {"challenge": 0, "message": 0, "message_body": 0, "recipient": 1, "event": 1,
+            return rows == {"challenge": 0, "message": 0, "message_body": 0, "recipient": 1, "evidence": 0, "event": 1,
                             "idempotency": 1}
         wait_for(empty, lambda: f"{self.rows()}; {self.daemon.log_tail()}")
         self.assertEqual(self.daemon.stop(), 0)
