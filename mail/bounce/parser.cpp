@@ -168,7 +168,7 @@ class MailReader {
   }
 
   bool decide_by_dsn() {
-    if (!has_status_ || has_feedback_ || (scanned_.type != MailType::report && !trusted_)) return false;
+    if (!has_status_ || has_feedback_ || (scanned_.type == MailType::mixed && !trusted_)) return false;
     return report_dsn("dsn-fields");
   }
 

@@ -13,6 +13,19 @@ constexpr bool may_be_in_name(char c) {
   return c > ' ' && c < 127 && c != ':';
 }
 
+bool split_field(std::string_view line, HeaderField& field) {
+  std::size_t colon = 0;
+  while (colon < line.size() && may_be_in_name(line[colon]))
+    ++colon;
+  const std::size_t name_end = colon;
+  while (colon < line.size() && (line[colon] == ' ' || line[colon] == '\t'))
+    ++colon;
+  if (name_end == 0 || colon >= line.size() || line[colon] != ':' || line.starts_with("--")) return false;
+  field.name = line.substr(0, name_end);
+  field.value = line.substr(colon + 1);
+  return true;
+}
+
 // What the header of one entity says of its body.
 struct EntityHead {
   MailPart part;
@@ -191,7 +204,10 @@ class Scanner {
     const EntityHead head = read_head(fields);
     mail_.work += fields.lines();
     lines.move_to(begin + fields.position());
-    begin_entity(head, begin + fields.position());
+    // A report whose header has no empty line behind it: its fields are among the header's.
+    const bool fields_only =
+        head.part.type == PartType::status && head.part.encoding == TransferEncoding::none;
+    begin_entity(head, fields_only ? begin : begin + fields.position());
   }
 
   MailBounds bounds_;
@@ -210,6 +226,21 @@ ScannedMail scan_mail(std::string_view bytes, const MailBounds& bounds) {
   return Scanner(bytes, bounds).run();
 }
 
+bool HeaderFields::goes_on(std::string_view stray) {
+  if (count_ < 3 || stray.starts_with("--")) return false;
+  constexpr std::size_t k_looked_at = 10;
+  const std::size_t begin = lines_.position();
+  std::string_view line;
+  HeaderField field;
+  bool found = false;
+  for (std::size_t i = 0; i < k_looked_at && !found && lines_.next(line); ++i) {
+    if (trim(line).empty() || line.starts_with("--")) break;
+    found = split_field(line, field);
+  }
+  lines_.move_to(begin);
+  return found;
+}
+
 bool HeaderFields::next(HeaderField& field) {
   for (;;) {
     const std::size_t begin = lines_.position();
@@ -217,20 +248,14 @@ bool HeaderFields::next(HeaderField& field) {
     if (!lines_.next(line)) return false;
     ++count_;
     if (line.empty() || trim(line).empty()) return false;
-    std::size_t colon = 0;
-    while (colon < line.size() && may_be_in_name(line[colon]))
-      ++colon;
-    const std::size_t name_end = colon;
-    while (colon < line.size() && (line[colon] == ' ' || line[colon] == '\t'))
-      ++colon;
-    if (name_end == 0 || colon >= line.size() || line[colon] != ':' || line.starts_with("--")) {
-      // A fold of nothing, or a stray line of a mailbox file: as if it were not there. Else the body begins.
-      if (line.front() == ' ' || line.front() == '\t' || line.starts_with(">From ")) continue;
-      lines_.move_to(begin);
+    if (!split_field(line, field)) {
+      // A fold of nothing, a stray line of a mailbox file, or one that somebody wrapped: as if it were not
+      // there.
+      if (line.front() == ' ' || line.front() == '\t' || line.starts_with(">From ") || goes_on(line))
+        continue;
+      lines_.move_to(begin);  // the body begins
       return false;
     }
-    field.name = line.substr(0, name_end);
-    field.value = line.substr(colon + 1);
     take_folds(field);
     return true;
   }

@@ -75,6 +75,8 @@ class HeaderFields {
 
  private:
   void take_folds(HeaderField& field);
+  // A line that is no field stands between fields.
+  [[nodiscard]] bool goes_on(std::string_view stray);
 
   std::string_view text_;
   Lines lines_;

@@ -13,7 +13,7 @@ namespace mailotp::mail {
 
 struct TextRecipient {
   std::string address;
-  std::string original;    // "(expanded from: …)", "(generated from …)"; or empty
+  std::string original;    // "(expanded from: …)", or empty
   std::string diagnostic;  // at most 2,000 bytes
 };
 
