@@ -326,6 +326,8 @@ constexpr std::array k_markers{
 
     Marker{"final-recipient:", MarkerUse::fields, nullptr},
     Marker{"original-recipient:", MarkerUse::fields, nullptr},
+    Marker{"message-id:", MarkerUse::token, nullptr},
+    Marker{"x-mailotp-message:", MarkerUse::token, nullptr},
 };
 
 constexpr std::size_t k_key_bytes = 4;

@@ -38,6 +38,7 @@ enum class MarkerUse : std::uint8_t {
   original,  // opens the returned original
   delay,     // says that delivery is late and still tried
   fields,    // a field of RFC 3464 in the text
+  token,     // a field of the original that leads back to it
 };
 
 struct Marker {

@@ -1,6 +1,7 @@
 #include "mail/bounce/notification.h"
 
 #include "mail/bounce/ascii.h"
+#include "mail/bounce/reply_words.h"
 
 namespace mailotp::mail {
 namespace {
@@ -84,7 +85,7 @@ JsonNotification read_notification(std::string_view text, std::size_t limit) {
     recipient.address = string_member(json, "\"emailAddress\"", from, close);
     recipient.diagnostic = string_member(json, "\"diagnosticCode\"", from = open, close);
     if (istarts_with(recipient.diagnostic, "smtp;")) recipient.diagnostic.erase(0, 5);
-    const std::string_view status = string_member(json, "\"status\"", from = open, close);
+    const std::string_view status = find_status(string_member(json, "\"status\"", from = open, close));
     if (!recipient.address.empty()) {
       out.recipients.push_back(std::move(recipient));
       out.statuses.emplace_back(status);

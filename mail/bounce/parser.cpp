@@ -81,6 +81,11 @@ class MailReader {
     }
     read_instead(PartType::html);
     read_instead(PartType::preamble);
+    for (const TextLines& text : texts_) {
+      if (!returned_.seen) read_returned(text.original(), returned_);
+      for (const std::string_view line : text.tokens())
+        read_returned_line(line, returned_);
+    }
   }
 
   // A receipt that a mail filter or a full mailbox gave instead of taking the mail (RFC 5429 section 2.2.1)
@@ -381,13 +386,8 @@ class MailReader {
     return out;
   }
 
-  // Whom the returned original was for; it may stand in the text.
+  // Whom the returned original was for.
   std::string_view returned_to() {
-    if (!returned_.seen) {
-      for (const TextLines& text : texts_) {
-        if (!returned_.seen) read_returned(text.original(), returned_);
-      }
-    }
     const std::string_view envelope = find_address(returned_.envelope_to).address;
     return envelope.empty() ? find_address(returned_.to).address : envelope;
   }

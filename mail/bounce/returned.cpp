@@ -96,6 +96,12 @@ void add_message_ids(std::string_view value, std::vector<std::string>& ids) {
   }
 }
 
+void read_returned_line(std::string_view line, ReturnedMail& mail) {
+  const std::size_t colon = line.find(':');
+  if (colon == std::string_view::npos || colon == 0) return;
+  take({line.substr(0, colon), line.substr(colon + 1)}, mail);
+}
+
 void read_returned(std::string_view text, ReturnedMail& mail) {
   Lines lines(text);
   std::string_view line;

@@ -23,6 +23,9 @@ struct ReturnedMail {
 // skipped, an indent or "> " that all of its lines have is taken off. Adds to `mail`.
 void read_returned(std::string_view text, ReturnedMail& mail);
 
+// One field of it, that stands alone in a text.
+void read_returned_line(std::string_view line, ReturnedMail& mail);
+
 // Adds the message ids ("<a@b> <c@d>") of a field value to `ids`, each once, while there is room.
 void add_message_ids(std::string_view value, std::vector<std::string>& ids);
 

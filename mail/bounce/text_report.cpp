@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t k_lines_max = 2000;
 constexpr std::size_t k_hits_max = 12;
+constexpr std::size_t k_tokens_max = 4;
 constexpr std::size_t k_delay_lines = 40;
 constexpr std::size_t k_list_lines = 400;    // of one list of recipients
 constexpr std::size_t k_unknown_lines = 60;  // that read_unknown looks at
@@ -271,6 +272,9 @@ bool TextLines::take_marker(std::string_view line, std::size_t at) {
       return true;
     case MarkerUse::delay:
       if (lines_.size() < k_delay_lines) says_delay_ = true;
+      return false;
+    case MarkerUse::token:
+      if (tokens_.size() < k_tokens_max) tokens_.push_back(line.substr(at));
       return false;
     case MarkerUse::fields:
       has_fields_ = true;

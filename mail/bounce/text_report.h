@@ -41,6 +41,8 @@ class TextLines {
     const TextFormat* format;
   };
   [[nodiscard]] const std::vector<Hit>& hits() const { return hits_; }
+  // Lines that lead back to the original where it is not returned whole; at most 4.
+  [[nodiscard]] const std::vector<std::string_view>& tokens() const { return tokens_; }
 
  private:
   void look_at(std::string_view line, std::size_t begin);
@@ -50,6 +52,7 @@ class TextLines {
   std::size_t original_;
   std::vector<std::string_view> lines_;
   std::vector<Hit> hits_;
+  std::vector<std::string_view> tokens_;
   bool says_delay_ = false;
   bool has_fields_ = false;
 };

@@ -111,7 +111,9 @@ void take_field(const HeaderField& field, TopHeader& top, std::string& buffer) {
 }
 
 // Subjects that automatic replies begin with.
-constexpr std::array<std::string_view, 46> k_auto_reply_subjects{"auto:",
+constexpr std::array<std::string_view, 48> k_auto_reply_subjects{"Автоответ",
+                                                                 "Автоматический ответ",
+                                                                 "auto:",
                                                                  "auto reply",
                                                                  "auto-reply",
                                                                  "autoreply",
