@@ -294,6 +294,7 @@ constexpr std::array k_markers{
     original("attached is a copy"),
     original("undelivered message"),
     original("received: from "),
+    original("received:from "),
     original("received: by "),
     original("received: (qmail "),
     original("return-path: "),

@@ -147,8 +147,10 @@ class ListReader {
         const bool one_paragraph = format_.shape == Shape::anywhere || format_.shape == Shape::angle ||
                                    format_.shape == Shape::local;
         if (one_paragraph && !report_.recipients.empty()) list_closed_ = true;
+        after_empty_ = true;
       } else {
         take(line);
+        after_empty_ = false;
       }
       if (++at >= last) break;
       line = lines_[at];
@@ -158,11 +160,16 @@ class ListReader {
   }
 
  private:
+  [[nodiscard]] bool is_list() const {
+    return format_.shape == Shape::listed || format_.shape == Shape::reply;
+  }
+
   void take(std::string_view line) {
     const Named named = list_closed_ ? Named{} : by_shape(line, format_);
-    if (named.address.empty() || is_service(named.address) || is_own(named.address, context_) ||
-        is_detail(named) || icontains(line, "mail from:") || sender_follows_) {
-      append_words(line, report_.recipients.empty() ? before_ : report_.recipients.back().diagnostic);
+    if (named.address.empty() || (!is_list() && is_service(named.address)) ||
+        is_own(named.address, context_) || is_detail(named) || icontains(line, "mail from:") ||
+        sender_follows_) {
+      append_detail(line);
       sender_follows_ = trim(line).ends_with("sent by");
       return;
     }
@@ -178,6 +185,7 @@ class ListReader {
     }
     if (report_.recipients.size() >= context_.limit) return;
     if (report_.recipients.empty()) indent_ = named.indent;
+    details_indented_ = details_closed_ = false;
     TextRecipient& recipient = report_.recipients.emplace_back();
     recipient.address = named.address;
     if (format_.shape == Shape::local) {
@@ -191,6 +199,18 @@ class ListReader {
       behind.remove_prefix(1);
     if (sentence) append_words(before_, recipient.diagnostic);
     append_words(behind, recipient.diagnostic);
+  }
+
+  // Words about the last recipient; where they are indented, what follows them without an indent is about
+  // all.
+  void append_detail(std::string_view line) {
+    if (report_.recipients.empty()) return append_words(line, before_);
+    const bool indented = line.front() == ' ' || line.front() == '\t';
+    const bool closed = after_empty_ && details_indented_ && !indented && format_.shape == Shape::listed;
+    if (closed) details_closed_ = true;
+    if (details_closed_) return;
+    details_indented_ = indented && !trim(line).ends_with(':');
+    append_words(line, report_.recipients.back().diagnostic);
   }
 
   // An indented line about the recipient above may begin with an address too.
@@ -248,6 +268,9 @@ class ListReader {
   std::string before_;  // words between the marker and the first address
   std::size_t indent_ = 0;
   bool list_closed_ = false;
+  bool after_empty_ = false;  // the line before was empty
+  bool details_indented_ = false;
+  bool details_closed_ = false;
   bool sender_follows_ = false;  // "A message sent by", then the sender
 };
 
