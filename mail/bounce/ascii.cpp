@@ -4,6 +4,11 @@
 #include <cstring>
 
 namespace mailotp::mail {
+namespace {
+
+constexpr CharSet k_line_ends("\r\n");
+
+}  // namespace
 
 bool istarts_with(std::string_view text, std::string_view lower_case) {
   if (text.size() < lower_case.size()) return false;
@@ -41,14 +46,14 @@ std::string_view trim(std::string_view text) {
 }
 
 Lines::Lines(std::string_view text) : text_(text) {
-  std::size_t end = text.find_first_of("\r\n");
+  std::size_t end = k_line_ends.find_in(text);
   if (end == std::string_view::npos || text[end] == '\n') return;
   end = text.find_first_not_of('\r', end);
   bare_cr_ = end != std::string_view::npos && text[end] != '\n';
 }
 
 std::size_t Lines::end_of_line() const {
-  if (bare_cr_) return std::min(text_.find_first_of("\r\n", position_), text_.size());
+  if (bare_cr_) return std::min(k_line_ends.find_in(text_, position_), text_.size());
   const void* found = std::memchr(text_.data() + position_, '\n', text_.size() - position_);
   if (found == nullptr) return text_.size();
   return static_cast<std::size_t>(static_cast<const char*>(found) - text_.data());

@@ -2,6 +2,7 @@
 // bytes of whatever encoding are compared as they are. No allocation.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -22,6 +23,32 @@ constexpr bool is_alnum(char c) {
 constexpr bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v' || c == '\0';
 }
+
+// A set of bytes, asked for each byte of a text: many times faster than string_view::find_first_of.
+class CharSet {
+ public:
+  explicit constexpr CharSet(std::string_view chars) {
+    for (const char c : chars)
+      has_[static_cast<unsigned char>(c)] = true;
+  }
+  [[nodiscard]] constexpr bool has(char c) const { return has_[static_cast<unsigned char>(c)]; }
+  // The first byte of the set at or after `from`; npos when there is none.
+  [[nodiscard]] constexpr std::size_t find_in(std::string_view text, std::size_t from = 0) const {
+    for (std::size_t i = from; i < text.size(); ++i) {
+      if (has(text[i])) return i;
+    }
+    return std::string_view::npos;
+  }
+  // Where the bytes of the set that `text` begins with end.
+  [[nodiscard]] constexpr std::size_t skip(std::string_view text, std::size_t from = 0) const {
+    while (from < text.size() && has(text[from]))
+      ++from;
+    return from;
+  }
+
+ private:
+  std::array<bool, 256> has_{};
+};
 
 // The second argument of each is in lower case already.
 [[nodiscard]] bool iequals(std::string_view text, std::string_view lower_case);

@@ -11,6 +11,7 @@ namespace mailotp::mail {
 namespace {
 
 constexpr std::size_t k_diagnostic_max = 2000;
+constexpr CharSet k_not_in_name(" \t<");
 
 enum class Name : std::uint8_t {
   other,
@@ -116,7 +117,7 @@ class DsnReader {
       while (name_end > 0 && is_blank(line[name_end - 1]))
         --name_end;
       const std::string_view name = line.substr(0, name_end);
-      if (name.empty() || name.find_first_of(" \t<") != std::string_view::npos) {
+      if (name.empty() || k_not_in_name.find_in(name) != std::string_view::npos) {
         append(line);  // a long value that somebody wrapped
         continue;
       }

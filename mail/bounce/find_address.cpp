@@ -7,9 +7,13 @@
 namespace mailotp::mail {
 namespace {
 
+constexpr CharSet k_local_marks("!#$%&'*+/=?^_`{|}~.-");
+constexpr CharSet k_bracket_ends("<>\r\n");
+constexpr CharSet k_decoration("'`=*|/#");
+constexpr CharSet k_field_ends("<>(),;");
+
 constexpr bool is_local(char c) {
-  return is_alnum(c) ||
-         (c != '\0' && std::string_view("!#$%&'*+/=?^_`{|}~.-").find(c) != std::string_view::npos);
+  return is_alnum(c) || k_local_marks.has(c);
 }
 constexpr bool is_domain(char c) {
   return is_alnum(c) || c == '.' || c == '-' || c == '_';
@@ -21,7 +25,7 @@ bool is_wide(char c) {
 // What stands in the brackets that open at `open`, when it looks like an address.
 FoundAddress in_brackets(std::string_view text, std::size_t open) {
   const std::string_view rest = text.substr(open + 1, k_address_max + 20);
-  const std::size_t close = rest.find_first_of("<>\r\n");
+  const std::size_t close = k_bracket_ends.find_in(rest);
   if (close == std::string_view::npos || rest[close] != '>') return {};
   std::string_view inside = trim(rest.substr(0, close));
   if (istarts_with(inside, "mailto:")) inside.remove_prefix(7);
@@ -66,7 +70,7 @@ FoundAddress around(std::string_view text, std::size_t at, std::size_t floor) {
   }
   const std::size_t whole = begin;
   if (istarts_with(text.substr(begin, at - begin), "smtp=")) begin += 5;
-  while (begin < at && std::string_view("'`=*|/#").find(text[begin]) != std::string_view::npos)
+  while (begin < at && k_decoration.has(text[begin]))
     ++begin;
   if (begin == at || end <= at + 1 || end - begin > k_address_max) return {};
   const std::string_view domain = text.substr(at + 1, end - at - 1);
@@ -132,9 +136,7 @@ std::string_view field_address(std::string_view value) {
   // An internationalised address (RFC 6531) has letters of any script: up to the first blank or bracket.
   std::size_t end = 0;
   bool quoted = false;
-  while (end < value.size() &&
-         (quoted ||
-          (!is_blank(value[end]) && std::string_view("<>(),;").find(value[end]) == std::string_view::npos))) {
+  while (end < value.size() && (quoted || (!is_blank(value[end]) && !k_field_ends.has(value[end])))) {
     if (value[end] == '"') quoted = !quoted;
     ++end;
   }

@@ -382,10 +382,8 @@ const Marker* find_marker(std::string_view text) {
 }
 
 std::size_t decoration_length(std::string_view line) {
-  std::size_t at = 0;
-  while (at < line.size() && std::string_view(" \t-*#=>|_~[(\"").find(line[at]) != std::string_view::npos)
-    ++at;
-  return at;
+  static constexpr CharSet k_decoration(" \t-*#=>|_~[(\"");
+  return k_decoration.skip(line);
 }
 
 std::span<const Marker> all_markers() {

@@ -108,8 +108,12 @@ int find_reply_code(std::string_view text) {
 }
 
 core::RefusedAt find_refused_at(std::string_view text) {
-  for (const Said& said : k_said) {
-    if (icontains(text, said.words)) return said.at;
+  static constexpr CharSet k_first("raf[ls");  // what the phrases begin with
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (!k_first.has(lower(text[i])) || (i > 0 && is_alnum(text[i - 1]))) continue;
+    for (const Said& said : k_said) {
+      if (istarts_with(text.substr(i), said.words)) return said.at;
+    }
   }
   return core::RefusedAt::unknown;
 }

@@ -9,7 +9,8 @@
 namespace mailotp::mail {
 namespace {
 
-constexpr std::size_t k_lines_before = 30;    // of the header section
+constexpr std::size_t k_lines_before = 30;  // of the header section
+constexpr CharSet k_not_in_name(" \t<");
 constexpr std::size_t k_header_lines = 1000;  // of it
 
 void add_token(std::string_view value, std::vector<std::string>& tokens) {
@@ -67,7 +68,7 @@ bool begins_header(std::string_view line, std::size_t& indent) {
   const std::string_view rest = line.substr(indent);
   const std::size_t colon = rest.find(':');
   if (colon == std::string_view::npos || colon == 0 || colon > 60) return false;
-  return rest.substr(0, colon).find_first_of(" \t<") == std::string_view::npos;
+  return k_not_in_name.find_in(rest.substr(0, colon)) == std::string_view::npos;
 }
 
 void read_plain(std::string_view text, ReturnedMail& mail) {

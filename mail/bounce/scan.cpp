@@ -7,6 +7,9 @@
 namespace mailotp::mail {
 namespace {
 
+constexpr CharSet k_line_ends("\r\n");
+constexpr CharSet k_parameter_marks("=;\"");
+constexpr CharSet k_parameter_ends("; \t\r\n");
 constexpr std::size_t k_boundary_max = 200;  // RFC 2046 section 5.1.1 allows 70; some software exceeds it
 
 constexpr bool may_be_in_name(char c) {
@@ -279,7 +282,7 @@ void HeaderFields::take_folds(HeaderField& field) {
 
 std::string_view unfold(std::string_view value, std::string& buffer) {
   value = trim(value);
-  if (value.find_first_of("\r\n") == std::string_view::npos) return value;
+  if (k_line_ends.find_in(value) == std::string_view::npos) return value;
   buffer.clear();
   bool blank = false;
   for (const char c : value) {
@@ -301,7 +304,7 @@ std::string_view parameter(std::string_view value, std::string_view lower_name) 
     while (!rest.empty() && is_blank(rest.front()))
       rest.remove_prefix(1);
     const std::size_t skipped = value.size() - rest.size();
-    const std::size_t equals = rest.find_first_of("=;\"");
+    const std::size_t equals = k_parameter_marks.find_in(rest);
     if (equals == std::string_view::npos) return {};
     const bool found = rest[equals] == '=' && iequals(trim(rest.substr(0, equals)), lower_name);
     std::size_t begin = rest[equals] == '=' ? equals + 1 : equals;
@@ -313,7 +316,7 @@ std::string_view parameter(std::string_view value, std::string_view lower_name) 
       if (end == std::string_view::npos) return {};
       if (found) return rest.substr(begin, end - begin);
     } else {
-      end = std::min(rest.find_first_of("; \t\r\n", begin), rest.size());
+      end = std::min(k_parameter_ends.find_in(rest, begin), rest.size());
       if (found) return rest.substr(begin, end - begin);
     }
     at = value.find(';', skipped + end);

@@ -37,9 +37,8 @@ bool is_own(std::string_view address, const TextContext& context) {
 }
 
 Named at_start(std::string_view line) {
-  std::size_t begin = 0;
-  while (begin < line.size() && std::string_view(" \t*->\"'").find(line[begin]) != std::string_view::npos)
-    ++begin;
+  static constexpr CharSet k_before(" \t*->\"'");
+  const std::size_t begin = k_before.skip(line);
   const FoundAddress found = find_address(line.substr(0, begin + 400), begin);
   std::size_t indent = 0;
   while (indent < line.size() && (line[indent] == ' ' || line[indent] == '\t'))
@@ -195,8 +194,8 @@ class ListReader {
     // In a sentence the words before the address tell as much as those behind it.
     const bool sentence = format_.shape != Shape::listed && format_.shape != Shape::local;
     std::string_view behind = line.substr(sentence ? 0 : named.behind);
-    while (!behind.empty() && std::string_view(":;,> \t").find(behind.front()) != std::string_view::npos)
-      behind.remove_prefix(1);
+    static constexpr CharSet k_after(":;,> \t");
+    behind.remove_prefix(k_after.skip(behind));
     if (sentence) append_words(before_, recipient.diagnostic);
     append_words(behind, recipient.diagnostic);
   }
