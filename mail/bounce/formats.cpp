@@ -53,9 +53,9 @@ constexpr TextFormat k_fml{.rule = "fml-text", .shape = angle, .trust = Trust::a
 constexpr TextFormat k_workmail{.rule = "workmail-text"};
 constexpr TextFormat k_mailmarshal{.rule = "mailmarshal-text"};
 constexpr TextFormat k_messaging_server{
-    .rule = "messaging-server-text", .shape = keyword, .keyword = "recipient address:"};
+    .rule = "messaging-server-text", .shape = keyword, .keyword = "address:"};
 constexpr TextFormat k_messaging_server_delay{
-    .rule = "messaging-server-delay-text", .shape = keyword, .delay = true, .keyword = "recipient address:"};
+    .rule = "messaging-server-delay-text", .shape = keyword, .delay = true, .keyword = "address:"};
 constexpr TextFormat k_lsmtp{.rule = "lsmtp-text", .shape = keyword, .keyword = "error-for:"};
 constexpr TextFormat k_dragonfly{.rule = "dragonfly-text", .shape = angle};
 constexpr TextFormat k_netscape{.rule = "netscape-text", .shape = anywhere};
@@ -65,6 +65,7 @@ constexpr TextFormat k_communigate{.rule = "communigate-text", .shape = anywhere
 constexpr TextFormat k_non_delivery{.rule = "non-delivery-text", .shape = angle, .trust = Trust::alone};
 constexpr TextFormat k_mdaemon{.rule = "mdaemon-text", .end = "session transcript"};
 constexpr TextFormat k_listed{.rule = "listed-text"};
+constexpr TextFormat k_listed_delay{.rule = "listed-delay-text", .delay = true};
 constexpr TextFormat k_sentence{.rule = "sentence-text", .shape = anywhere};
 constexpr TextFormat k_quoted_to{.rule = "quoted-to-text", .shape = keyword, .keyword = "to:"};
 constexpr TextFormat k_failed_keyword{
@@ -220,6 +221,22 @@ constexpr std::array k_markers{
     begin("we were unable to deliver your message to the following", k_listed),
     begin("undeliverable recipients", k_listed),
     begin("the following recipients are invalid", k_listed),
+    begin("your message was not delivered to", k_listed),
+    begin("message delivery to the following recipients failed", k_listed),
+    begin("we could not deliver your message to", k_sentence),
+    begin("we couldn't deliver your message to", k_sentence),
+    begin("the following recipients have not yet received", k_listed_delay),
+    begin("the following recipients have not received", k_listed),
+    begin("rejected your message to the following", k_exchange),
+    begin("your message couldn't be delivered to", k_exchange),
+    begin("your message can't be delivered to", k_exchange),
+    begin("couldn't be delivered to these recipients", k_exchange),
+    begin("fehler bei der nachrichtenzustellung an folgende", k_exchange),
+    begin("Échec de la remise pour", k_exchange),
+    begin("no se pudo entregar el mensaje a estos", k_exchange),
+    begin("recapito non riuscito per", k_exchange),
+    begin("falha na entrega para est", k_exchange),
+    begin("bezorging is mislukt voor", k_exchange),
     begin("the following message to", k_sentence),
     begin("the message could not be delivered to", k_sentence),
     begin("your mail could not be delivered to", k_sentence),

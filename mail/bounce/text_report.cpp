@@ -182,6 +182,10 @@ class ListReader {
       append_words(line, known->diagnostic);
       return;
     }
+    if (is_original(line)) {
+      report_.recipients.back().original = named.address;
+      return;
+    }
     if (report_.recipients.size() >= context_.limit) return;
     if (report_.recipients.empty()) indent_ = named.indent;
     details_indented_ = details_closed_ = false;
@@ -212,6 +216,12 @@ class ListReader {
     append_words(line, report_.recipients.back().diagnostic);
   }
 
+  // "Recipient address: …" was followed by "Original address: …".
+  [[nodiscard]] bool is_original(std::string_view line) const {
+    return format_.shape == Shape::keyword && !report_.recipients.empty() &&
+           istarts_with(trim(line), "original ");
+  }
+
   // An indented line about the recipient above may begin with an address too.
   [[nodiscard]] bool is_detail(const Named& named) const {
     return format_.shape == Shape::listed && !report_.recipients.empty() && named.indent > indent_ + 1;
@@ -231,7 +241,7 @@ class ListReader {
     for (std::size_t at = end_line; at < lines_.size() && rest.size() < k_diagnostic_max; ++at)
       append_words(lines_[at], rest);
     for (TextRecipient& recipient : report_.recipients) {
-      recipient.original = original_of(recipient.diagnostic);
+      if (recipient.original.empty()) recipient.original = original_of(recipient.diagnostic);
       const bool poor = says_nothing(recipient);
       for (const std::string* piece : {&rest, &before_, &lead}) {
         if (has_code(recipient.diagnostic)) break;
@@ -320,6 +330,9 @@ void TextLines::look_at(std::string_view line, std::size_t begin) {
     original_ = header ? begin : std::min(begin + line.size(), text_.size() - 1);
     return;
   }
+  // "example.net rejected your message to the following addresses".
+  const std::size_t word_end = line.find(' ', first);
+  if (word_end != std::string_view::npos) (void)take_marker(line, word_end + 1);
   int sentences = 0;
   for (std::size_t dot = line.find(". ", first); dot != std::string_view::npos && sentences < 3;
        dot = line.find(". ", dot + 2)) {
@@ -352,6 +365,7 @@ TextReport read_unknown(const TextLines& lines, const TextContext& context) {
   for (std::size_t at = 0; at < std::min(lines.lines().size(), k_unknown_lines); ++at) {
     const std::string_view address = find_address(lines.lines()[at]).address;
     if (address.empty() || is_service(address) || is_own(address, context)) continue;
+    if (icontains(lines.lines()[at], "message-id")) continue;
     TextContext one = context;
     one.limit = 1;
     return ListReader(lines, one, k_anywhere).read(at, 0);

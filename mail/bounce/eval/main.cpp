@@ -26,9 +26,10 @@ constexpr std::string_view k_usage =
     "the\n"
     "recipients with address, permanent, final, hard, status, class, diagnostic and host.\n"
     "\n"
-    "  --time  prints mails a second on one core instead: the mails are read into memory first, then parsed "
-    "over\n"
-    "          and over for three seconds; and the peak memory before and after\n";
+    "  --time  prints mails a second of one core instead: the mails are read into memory first, then parsed\n"
+    "          over and over for three seconds of processor time; and the peak memory after the first pass "
+    "and\n"
+    "          after the last\n";
 
 // The mails of a large report all count here; the daemon's own have one recipient each.
 constexpr std::size_t k_recipients = 64;
