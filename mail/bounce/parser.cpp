@@ -29,7 +29,10 @@ constexpr std::size_t k_words_max = 2000;
 class MailReader {
  public:
   MailReader(std::string_view bytes, const BounceMailbox& mailbox, const ParserBounds& bounds)
-      : bounds_(bounds), scanned_(scan_mail(bytes, bounds.mail)), top_(read_top_header(scanned_.headers)) {
+      : bounds_(bounds),
+        mailbox_(mailbox),
+        scanned_(scan_mail(bytes, bounds.mail)),
+        top_(read_top_header(scanned_.headers)) {
     parsed_.cut = scanned_.cut;
     parsed_.work = scanned_.work;
     parsed_.addressed_to = addressed_to(top_.deliveries, mailbox);
@@ -38,6 +41,10 @@ class MailReader {
   ParsedMail run() {
     read_parts();
     decide();
+    if (!mailbox_.local.empty() && returns_a_notice()) {
+      parsed_.report.recipients.clear();
+      settle(BounceKind::none, "notice-of-a-notice");
+    }
     parsed_.report.message_ids = std::move(returned_.message_ids);
     add_message_ids(top_.in_reply_to, parsed_.report.message_ids);
     add_message_ids(top_.references, parsed_.report.message_ids);
@@ -134,6 +141,18 @@ class MailReader {
     if (decide_by_text()) return;
     if (says_auto_reply(top_)) return settle(BounceKind::auto_reply, "auto-reply-header");
     settle(BounceKind::none, "no-rule");
+  }
+
+  // The returned original is itself a mailer-daemon's: the daemon whose mailbox this is never sent it.
+  [[nodiscard]] bool returns_a_notice() const {
+    if (!returned_.seen || parsed_.report.kind == BounceKind::none) return false;
+    const bool report = istarts_with(returned_.content_type, "multipart/report") &&
+                        icontains(returned_.content_type, "delivery-status");
+    TopHeader original;
+    original.from = returned_.from;
+    original.return_path = returned_.return_path;
+    original.has_return_path = !returned_.return_path.empty();
+    return report || (!returned_.from.empty() && from_daemon_address(original) && null_return_path(original));
   }
 
   void settle(BounceKind kind, std::string_view rule) {
@@ -400,6 +419,7 @@ class MailReader {
   }
 
   ParserBounds bounds_;
+  const BounceMailbox& mailbox_;
   ScannedMail scanned_;
   TopHeader top_;
   ParsedMail parsed_;

@@ -43,7 +43,8 @@ struct ParserBounds {
   std::size_t recipients = core::k_bounced_recipients;  // of the report
 };
 
-// `bytes` is the whole mail as it was fetched, or its beginning.
+// `bytes` is the whole mail as it was fetched, or its beginning. An empty mailbox asks about anybody's mail:
+// then nothing is addressed to it, and a notice about another notice counts, which for our mailbox is none.
 [[nodiscard]] ParsedMail parse_mail(std::string_view bytes, const BounceMailbox& mailbox,
                                     const ParserBounds& bounds = {});
 

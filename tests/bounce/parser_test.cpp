@@ -272,19 +272,29 @@ TEST_CASE("a mail that only contains a bounce is none", "[bounce][kind]") {
             .kind == BounceKind::none);
 }
 
+TEST_CASE("a bounce of a bounce is none", "[bounce][kind]") {
+  std::string inner = dsn({.fields = fields("old@example.org", "failed", "5.1.1", "x")});
+  for (std::size_t at = inner.find("outer/1"); at != std::string::npos; at = inner.find("outer/1")) {
+    inner.replace(at, 7, "inner");
+  }
+  const core::BounceReport part = report_of(dsn({.fields = k_refused, .original = inner}));
+  CHECK(part.kind == BounceKind::none);
+  CHECK(part.rule == "notice-of-a-notice");
+  CHECK(part.recipients.empty());
+  const core::BounceReport quoted = report_of(text_notice(
+      "Hi. This is the qmail-send program at mx.example.net.\n\n<bounce+k7q2@otp.example>:\nno such "
+      "user\n\n--- Below "
+      "this line is a copy of the message.\n\nReturn-Path: <>\nFrom: MAILER-DAEMON@other.example\nTo: "
+      "bounce+k7q2@otp.example\nSubject: failure notice\n\nx\n"));
+  CHECK(quoted.kind == BounceKind::none);
+}
+
 TEST_CASE("the returned original's own bounce does not count", "[bounce][kind]") {
   const core::BounceReport report = report_of(text_notice(
       "Delivery to the following recipient failed permanently:\n\n     reader@example.net\n\n----- "
       "Original message -----\n\nFrom: MAILER-DAEMON@old.example\n\n<other@example.org>:\n550 5.1.1 x\n"));
   REQUIRE(report.recipients.size() == 1);
   CHECK(report.recipients[0].address == "reader@example.net");
-  std::string inner = dsn({.fields = fields("old@example.org", "failed", "5.1.1", "x")});
-  for (std::size_t at = inner.find("outer/1"); at != std::string::npos; at = inner.find("outer/1")) {
-    inner.replace(at, 7, "inner");
-  }
-  const core::BounceReport with_part = report_of(dsn({.fields = k_refused, .original = inner}));
-  REQUIRE(with_part.recipients.size() == 1);
-  CHECK(with_part.recipients[0].address == "reader@example.net");
 }
 
 TEST_CASE("words of a delay count only near the top", "[bounce][kind]") {
