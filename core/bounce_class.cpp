@@ -206,24 +206,52 @@ std::optional<BounceClass> meaning_at(Provider provider, std::string_view detail
   return std::nullopt;
 }
 
+// 550, 551 and 553 name the address, so that at RCPT they mean that it does not exist (RFC 5321
+// section 4.2.3).
+bool names_recipient(int code, RefusedAt at) {
+  return at == RefusedAt::rcpt && (code == 550 || code == 551 || code == 553);
+}
+
+// What is left when neither the words nor the code in the registry say why.
 BounceClass class_of_code(int code, RefusedAt at, std::string_view detail) {
   if (detail.starts_with("6.")) return BounceClass::content;
-  if (detail.starts_with("7.6") && detail.size() == 5) return BounceClass::ip_blocked;
+  if (detail.starts_with("7.6") && detail.size() == 5) return BounceClass::ip_blocked;  // Microsoft 5.7.606 …
   if (detail.starts_with("7.")) return BounceClass::policy;
-  if (code == 552) return BounceClass::too_large;
+  if (detail.starts_with("5.") && !names_recipient(code, at)) return BounceClass::system;
+  if (code == 552) return BounceClass::too_large;  // RFC 1870 section 6.1; full mailboxes say so
   if (code == 556) return BounceClass::host_not_accepting;
   if (code >= 500 && code <= 504) return BounceClass::system;
   if (code == 530 || code == 535) return BounceClass::security;
   if (code == 421) return BounceClass::network;
-  if (at == RefusedAt::session) return BounceClass::ip_blocked;
-  if (at == RefusedAt::mail) return BounceClass::sender_rejected;
-  if (at == RefusedAt::rcpt && (code == 550 || code == 551 || code == 553)) return BounceClass::user_unknown;
-  if (code >= 550 && code <= 559 && at == RefusedAt::data) return BounceClass::content;
+  if (names_recipient(code, at)) return BounceClass::user_unknown;
+  switch (at) {
+    case RefusedAt::session:
+      return BounceClass::ip_blocked;
+    case RefusedAt::mail:
+      return BounceClass::sender_rejected;
+    case RefusedAt::rcpt:
+      return code >= 500 ? BounceClass::policy : BounceClass::unknown;
+    case RefusedAt::data:
+      return code >= 500 ? BounceClass::content : BounceClass::unknown;
+    case RefusedAt::unknown:
+      break;
+  }
   return BounceClass::unknown;
 }
 
 bool is_generic(std::string_view detail) {
   return detail.empty() || detail == "0.0";
+}
+
+// Only where the words know better: a code in them against the field's, or no code at all.
+std::optional<bool> permanence(const RefusalWords& words, const Words& said, BounceClass bounce_class) {
+  if (!words.status.empty()) {
+    if (said.status().empty() || said.status()[0] == words.status[0]) return std::nullopt;
+    return said.status()[0] == '5';
+  }
+  if (!said.status().empty() || words.code != 0 || said.code() != 0) return std::nullopt;
+  if (bounce_class == BounceClass::user_unknown || bounce_class == BounceClass::host_unknown) return true;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -235,10 +263,7 @@ RefusalClass classify(const RefusalWords& words) {
   const int code = words.code != 0 ? words.code : said.code();
   const Provider provider = provider_of(words);
   std::string_view detail = detail_of(words.status);
-  if (is_generic(detail) && !said.status().empty()) {
-    detail = detail_of(said.status());
-    if (!words.status.empty() && words.status[0] != said.status()[0]) out.permanent = said.status()[0] == '5';
-  }
+  if (is_generic(detail) && !said.status().empty()) detail = detail_of(said.status());
   const StatusMeaning* const status = meaning_of_status(detail);
   const words::Phrase* const phrase = best_phrase(matches, provider);
 
@@ -260,6 +285,7 @@ RefusalClass classify(const RefusalWords& words) {
   // A filter on the content says so after DATA even in the words for an address that does not exist.
   if (out.bounce_class == BounceClass::user_unknown && words.at == RefusedAt::data && detail != "1.1")
     out.bounce_class = BounceClass::recipient_filtered;
+  out.permanent = permanence(words, said, out.bounce_class);
   out.null_mx = out.bounce_class == BounceClass::host_not_accepting && (detail == "1.10" || code == 556);
   return out;
 }

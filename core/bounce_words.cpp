@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "core/phrase_index.h"
 
@@ -15,25 +16,18 @@ constexpr auto k_phrases = std::to_array<Phrase>({
 #include "core/bounce_phrases.inc"
 });
 
-constexpr std::size_t piece_count() {
-  std::size_t count = 0;
-  for (const Phrase& phrase : k_phrases)
-    count += 1 + static_cast<std::size_t>(std::ranges::count(phrase.text, k_piece_gap));
-  return count;
-}
+constexpr char k_gap = '*';  // parts the pieces of a phrase
 
-constexpr auto all_pieces() {
-  std::array<PhrasePiece, piece_count()> pieces{};
-  std::size_t next = 0;
+std::vector<PhrasePiece> all_pieces() {
+  std::vector<PhrasePiece> pieces;
   std::uint16_t slots = 0;
   for (std::size_t i = 0; i < k_phrases.size(); ++i) {
     std::string_view rest = k_phrases[i].text;
-    const bool gaps = rest.find(k_piece_gap) != std::string_view::npos;
-    const std::uint16_t slot = gaps ? slots++ : k_no_slot;
+    const std::uint16_t slot = rest.find(k_gap) == std::string_view::npos ? k_no_slot : slots++;
     for (std::uint8_t place = 0;; ++place) {
-      const std::size_t gap = rest.find(k_piece_gap);
+      const std::size_t gap = rest.find(k_gap);
       const bool last = gap == std::string_view::npos;
-      pieces[next++] = {rest.substr(0, gap), static_cast<std::uint16_t>(i), slot, place, last};
+      pieces.push_back({rest.substr(0, gap), static_cast<std::uint16_t>(i), slot, place, last});
       if (last) break;
       rest.remove_prefix(gap + 1);
     }
@@ -42,7 +36,7 @@ constexpr auto all_pieces() {
 }
 
 constexpr std::size_t k_gapped = static_cast<std::size_t>(std::ranges::count_if(
-    k_phrases, [](const Phrase& phrase) { return phrase.text.find(k_piece_gap) != std::string_view::npos; }));
+    k_phrases, [](const Phrase& phrase) { return phrase.text.find(k_gap) != std::string_view::npos; }));
 
 // How far a phrase with gaps was found.
 struct Progress {
@@ -50,8 +44,6 @@ struct Progress {
   std::uint16_t begin = 0;  // of the first
   std::uint16_t end = 0;    // of the last
 };
-
-constexpr PhraseIndex<piece_count()> k_index{all_pieces()};
 
 constexpr auto k_provider_hosts = std::to_array<ProviderHost>({
     {"protection.outlook.com", Provider::microsoft},
@@ -130,13 +122,7 @@ constexpr auto k_status_meanings = std::to_array<StatusMeaning>({
     {"4.316", expired, true},
     {"4.317", expired, true},
     {"4.318", system, true},
-    {"5.0", system, false},
-    {"5.1", system, false},
-    {"5.2", system, false},
     {"5.3", rate_limited, false},
-    {"5.4", system, false},
-    {"5.5", system, false},
-    {"5.6", system, false},
     {"6.0", content, true},
     {"6.1", content, true},
     {"6.2", content, true},
@@ -201,7 +187,9 @@ constexpr auto k_status_meanings = std::to_array<StatusMeaning>({
 Matches matches_in(std::string_view text) {
   Matches out;
   std::array<Progress, k_gapped> gapped{};
-  k_index.search(text, [&](const PhrasePiece& piece, std::size_t begin) {
+  // Made once, at the first refusal, and never changed.
+  static const PhraseIndex index(all_pieces());
+  index.search(text, [&](const PhrasePiece& piece, std::size_t begin) {
     const std::size_t end = begin + piece.text.size();
     if (piece.slot != k_no_slot) {
       Progress& progress = gapped[piece.slot];

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 
+#include "core/bounce_class.h"
 #include "core/check.h"
 
 namespace mailotp::core {
@@ -27,50 +28,52 @@ bool is_greylisting(const Reply& reply) {
          text.find("try again") != std::string::npos;
 }
 
-// Subject and detail of an enhanced status code: "5.1.10" gives "1.10".
-std::string_view subject_detail(std::string_view status) {
-  const std::size_t dot = status.find('.');
-  return dot == std::string_view::npos ? std::string_view{} : status.substr(dot + 1);
+// Where in the conversation a reply to a command of the message came.
+RefusedAt refused_at(Stage stage) {
+  if (stage == Stage::mail) return RefusedAt::mail;
+  if (stage == Stage::rcpt) return RefusedAt::rcpt;
+  return is_session_stage(stage) ? RefusedAt::session : RefusedAt::data;
 }
 
-struct StatusClass {
-  std::string_view subject_detail;
-  VerdictKind kind;
-  std::string_view verdict_class;
-};
+BounceClass class_of(Stage stage, const Reply& reply) {
+  return classify({.status = reply.status,
+                   .code = reply.code,
+                   .diagnostic = reply.text,
+                   .remote_host = {},
+                   .recipient_domain = {},
+                   .at = refused_at(stage)})
+      .bounce_class;
+}
 
-// RFC 3463, RFC 5248 and RFC 7505 codes that say something definite. What else is under subject 7 is policy.
-constexpr std::array k_status_classes{
-    StatusClass{"1.0", VerdictKind::undeliverable, "user-unknown"},
-    StatusClass{"1.1", VerdictKind::undeliverable, "user-unknown"},
-    StatusClass{"1.2", VerdictKind::undeliverable, "host-unknown"},
-    StatusClass{"1.3", VerdictKind::undeliverable, "user-unknown"},
-    StatusClass{"1.6", VerdictKind::undeliverable, "user-unknown"},
-    StatusClass{"1.7", VerdictKind::refused, "sender-rejected"},
-    StatusClass{"1.8", VerdictKind::refused, "sender-rejected"},
-    StatusClass{"1.10", VerdictKind::undeliverable, "host-not-accepting"},
-    StatusClass{"2.0", VerdictKind::undeliverable, "recipient-filtered"},
-    StatusClass{"2.1", VerdictKind::undeliverable, "mailbox-disabled"},
-    StatusClass{"2.2", VerdictKind::undeliverable, "mailbox-full"},
-    StatusClass{"2.3", VerdictKind::refused, "content"},
-    StatusClass{"3.2", VerdictKind::undeliverable, "host-not-accepting"},
-    StatusClass{"3.4", VerdictKind::refused, "content"},
-    StatusClass{"4.4", VerdictKind::undeliverable, "host-unknown"},
-    StatusClass{"4.7", VerdictKind::undeliverable, "expired"},
-    StatusClass{"6.0", VerdictKind::refused, "content"},
-    StatusClass{"7.13", VerdictKind::undeliverable, "mailbox-disabled"},
-    StatusClass{"7.17", VerdictKind::undeliverable, "user-unknown"},
-};
-
-// A 5yz that every relay would give as well. What a relay says of itself, of us (subject 7, a sender that it
-// does not like), of the size or of the content is its own opinion.
-bool is_about_recipient(Stage stage, const Reply& reply) {
-  const std::string_view detail = subject_detail(reply.status);
-  if (detail == "7.13" || detail == "7.17") return true;  // RFC 5248: mailbox disabled, owner changed
-  if (detail == "1.7" || detail == "1.8" || detail == "2.3") return false;  // the sender; the length
-  if (detail.starts_with("1.") || detail.starts_with("2.")) return true;
-  if (detail.starts_with("7.") || detail.starts_with("3.") || detail.starts_with("6.")) return false;
-  return stage == Stage::rcpt && (reply.code == 550 || reply.code == 551 || reply.code == 553);
+// Whether every relay would give this 5yz as well. What a relay says of itself, of us, of the size or of the
+// content is its own opinion.
+bool is_about_recipient(BounceClass bounce_class) {
+  switch (bounce_class) {
+    case BounceClass::user_unknown:
+    case BounceClass::host_unknown:
+    case BounceClass::host_not_accepting:
+    case BounceClass::mailbox_disabled:
+    case BounceClass::mailbox_full:
+    case BounceClass::recipient_filtered:
+      return true;
+    case BounceClass::unknown:
+    case BounceClass::expired:
+    case BounceClass::network:
+    case BounceClass::rate_limited:
+    case BounceClass::greylisted:
+    case BounceClass::ip_blocked:
+    case BounceClass::auth:
+    case BounceClass::sender_rejected:
+    case BounceClass::spam:
+    case BounceClass::content:
+    case BounceClass::too_large:
+    case BounceClass::policy:
+    case BounceClass::security:
+    case BounceClass::system:
+    case BounceClass::suppressed:
+      return false;
+  }
+  return false;
 }
 
 // The pause after the n-th try; the last one repeats.
@@ -85,13 +88,14 @@ ReplyMeaning meaning_of(Stage stage, const Reply& reply) {
   // 421 closes the connection, whatever it answers (RFC 5321 section 3.8).
   if (is_session_stage(stage) || !is_refusal(reply) || reply.code == 421) return ReplyMeaning::session;
   if (reply.code < 500) return is_greylisting(reply) ? ReplyMeaning::greylist : ReplyMeaning::retry;
+  const BounceClass why = class_of(stage, reply);
   // "Too many recipients" once upon a time (RFC 5321 section 4.5.3.1.10), unless it says that the mailbox is
   // full.
-  if (stage == Stage::rcpt && reply.code == 552 && subject_detail(reply.status) != "2.2")
+  if (stage == Stage::rcpt && reply.code == 552 && why != BounceClass::mailbox_full)
     return ReplyMeaning::retry;
   // The recipient was accepted, so a refusal of DATA itself is a muddle of that session.
   if (stage == Stage::data) return ReplyMeaning::retry;
-  return is_about_recipient(stage, reply) ? ReplyMeaning::fail : ReplyMeaning::next_relay;
+  return is_about_recipient(why) ? ReplyMeaning::fail : ReplyMeaning::next_relay;
 }
 
 Millis retry_pause(const DeliveryPolicy& policy, MessageKind kind, std::uint32_t tries,
@@ -139,27 +143,10 @@ Verdict refusal_verdict(Stage stage, const Reply& reply, WallTime now) {
   verdict.detail = reply.text.substr(0, k_max_detail);
   verdict.source = VerdictSource::smtp;
   verdict.at = now;
-  const std::string_view detail = subject_detail(reply.status);
-  const auto* const known = std::ranges::find(k_status_classes, detail, &StatusClass::subject_detail);
-  if (known != k_status_classes.end()) {
-    verdict.kind = known->kind;
-    verdict.verdict_class = known->verdict_class;
-  } else if (detail.starts_with("7.")) {
-    verdict.kind = VerdictKind::refused;
-    verdict.verdict_class = "policy";
-  } else if (reply.code == 552) {
-    // Too large (RFC 1870 section 6.1); a full mailbox says 5.2.2, and RCPT never comes here without it.
-    verdict.kind = VerdictKind::refused;
-    verdict.verdict_class = "content";
-  } else if (stage == Stage::rcpt && (reply.code == 550 || reply.code == 551 || reply.code == 553)) {
-    verdict.kind = VerdictKind::undeliverable;
-    verdict.verdict_class = "user-unknown";
-  } else {
-    verdict.kind = VerdictKind::refused;
-    verdict.verdict_class = stage == Stage::mail   ? "sender-rejected"
-                            : stage == Stage::rcpt ? "policy"
-                                                   : "content";
-  }
+  const BounceClass why = class_of(stage, reply);
+  verdict.kind = verdict_kind_of(why);
+  // The page has one word for what is wrong with our mail itself.
+  verdict.verdict_class = to_string(why == BounceClass::too_large ? BounceClass::content : why);
   return verdict;
 }
 

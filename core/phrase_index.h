@@ -1,71 +1,84 @@
-// Finds many phrases in one pass over a text: a table from the first three bytes of each piece of a phrase to
-// the pieces, built at compile time. A place where no word begins is not looked at, so that a pass over the
-// usual 200 bytes takes well under a microsecond, whatever the number of phrases.
+// Finds many phrases in one pass over a text: their pieces, sorted, are reached by the first three bytes at
+// the start of a word, and compared from where the piece before stopped to agree. A pass over the usual 200
+// bytes takes about a microsecond with thousands of phrases.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace mailotp::core {
 
 inline constexpr std::size_t k_piece_anchor = 3;  // bytes that a piece has at least
-inline constexpr std::uint16_t k_no_slot = 0xffff;
-inline constexpr char k_piece_gap = '*';  // parts the pieces of a phrase
 
 struct PhrasePiece {
-  std::string_view text;
-  std::uint16_t phrase = 0;
-  std::uint16_t slot = k_no_slot;  // of a phrase of several pieces: its number among those
-  std::uint8_t place = 0;          // among the pieces of its phrase
+  std::string_view text;     // outlives the index
+  std::uint16_t phrase = 0;  // the caller's number
+  std::uint16_t slot = 0;    // of a phrase of several pieces: its number among those; else k_no_slot
+  std::uint8_t place = 0;    // among the pieces of its phrase
   bool last = true;
 };
+inline constexpr std::uint16_t k_no_slot = 0xffff;
 
-// Whether a phrase can begin here: at the first byte of a word, or at one that belongs to none (a sign, and
-// any byte of a script that writes no spaces).
-[[nodiscard]] constexpr bool in_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-template <std::size_t Pieces>
+// Immutable once made; any thread.
 class PhraseIndex {
  public:
-  // Calls found(piece, begin) for every place where a piece stands, from left to right.
+  // Pieces shorter than k_piece_anchor or longer than 255 bytes, and those that begin with a space, are our
+  // bug.
+  explicit PhraseIndex(std::vector<PhrasePiece> pieces);
+
+  // Calls found(piece, begin) for every place where a piece stands, from left to right. A piece that begins
+  // with a letter or a digit stands only where a word begins.
   template <typename Found>
-  constexpr void search(std::string_view text, Found found) const {
+  void search(std::string_view text, Found found) const {
     for (std::size_t i = 0; i + k_piece_anchor <= text.size(); ++i) {
-      if (i > 0 && in_word(text[i]) && in_word(text[i - 1])) continue;
-      const std::size_t bucket = hash(text.substr(i));
-      for (std::size_t k = starts_[bucket]; k < starts_[bucket + 1]; ++k) {
-        if (text.substr(i).starts_with(pieces_[k].text)) found(pieces_[k], i);
+      if (text[i] == ' ' || (i > 0 && in_word(text[i]) && in_word(text[i - 1]))) continue;
+      const std::string_view rest = text.substr(i);
+      std::size_t agreed = k_piece_anchor;
+      for (std::size_t k = first_of(anchor_of(rest)), first = k; k < pieces_.size(); ++k) {
+        const std::size_t shared = k == first ? k_piece_anchor : shared_[k];
+        if (shared > agreed) continue;
+        if (shared < agreed) break;  // sorted: neither this piece nor a later one agrees further
+        const std::string_view piece = pieces_[k].text;
+        const std::size_t most = std::min(piece.size(), rest.size());
+        while (agreed < most && piece[agreed] == rest[agreed])
+          ++agreed;
+        if (agreed == piece.size()) found(pieces_[k], i);
       }
     }
   }
 
-  // Counting sort by bucket; the order of `pieces` stays within one.
-  constexpr explicit PhraseIndex(const std::array<PhrasePiece, Pieces>& pieces) {
-    for (const PhrasePiece& piece : pieces)
-      ++starts_[hash(piece.text) + 1];
-    for (std::size_t i = 1; i < starts_.size(); ++i)
-      starts_[i] = static_cast<std::uint16_t>(starts_[i] + starts_[i - 1]);
-    auto next = starts_;
-    for (const PhrasePiece& piece : pieces)
-      pieces_[next[hash(piece.text)]++] = piece;
-  }
-
  private:
-  static constexpr std::size_t k_buckets = 4096;
+  struct Anchor {
+    std::uint32_t bytes = 0;
+    std::uint32_t first = 0;
+  };
+  static constexpr std::size_t k_slots = 8192;
 
-  static constexpr std::size_t hash(std::string_view text) {
-    std::uint32_t anchor = 0;
+  static constexpr bool in_word(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+  static constexpr std::uint32_t anchor_of(std::string_view text) {
+    std::uint32_t bytes = 0;
     for (std::size_t i = 0; i < k_piece_anchor; ++i)
-      anchor = (anchor << 8) | static_cast<unsigned char>(text[i]);
-    return (anchor * 2654435761U) >> 20;  // Knuth's multiplier; the upper 12 bits
+      bytes = (bytes << 8) | static_cast<unsigned char>(text[i]);
+    return bytes;
+  }
+  static constexpr std::size_t slot_of(std::uint32_t bytes) {
+    return (bytes * 2654435761U) >> 19;  // Knuth's multiplier; the upper 13 bits
+  }
+  // The first piece that begins so, or pieces_.size().
+  [[nodiscard]] std::size_t first_of(std::uint32_t bytes) const {
+    for (std::size_t i = slot_of(bytes); anchors_[i].bytes != 0; i = (i + 1) % k_slots) {
+      if (anchors_[i].bytes == bytes) return anchors_[i].first;
+    }
+    return pieces_.size();
   }
 
-  std::array<PhrasePiece, Pieces> pieces_{};
-  std::array<std::uint16_t, k_buckets + 1> starts_{};
+  std::vector<PhrasePiece> pieces_;   // sorted by text
+  std::vector<std::uint8_t> shared_;  // bytes in common with the piece before
+  std::array<Anchor, k_slots> anchors_{};
 };
 
 }  // namespace mailotp::core
