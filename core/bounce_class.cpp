@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "core/bounce_words.h"
 
@@ -175,26 +176,29 @@ int rank_of(const words::Phrase& phrase) {
   return static_cast<int>(phrase.weight) * k_bounce_classes - static_cast<int>(place - k_precedence.begin());
 }
 
-// The phrase that counts: none that is part of a longer one.
+// A longer phrase without gaps says better what a part of it would say.
+bool is_part(const Match& match, const Match& other) {
+  const std::size_t size = other.end - other.begin;
+  return other.begin <= match.begin && match.end <= other.end && size > match.end - match.begin &&
+         size == other.phrase->text.size();
+}
+
 const words::Phrase* best_phrase(const Matches& matches, Provider provider) {
+  const auto found = std::span(matches.of).first(matches.count);
   const words::Phrase* best = nullptr;
-  for (std::size_t i = 0; i < matches.count; ++i) {
-    const Match& match = matches.of[i];
+  for (const Match& match : found) {
     if (match.phrase->provider != Provider::any && match.phrase->provider != provider) continue;
-    const bool part =
-        std::any_of(matches.of.begin(), matches.of.begin() + matches.count, [&](const Match& other) {
-          return other.begin <= match.begin && other.end >= match.end &&
-                 other.end - other.begin > match.end - match.begin;
-        });
-    if (part) continue;
-    if (best == nullptr || rank_of(*match.phrase) > rank_of(*best)) best = match.phrase;
+    if (best != nullptr && rank_of(*match.phrase) <= rank_of(*best)) continue;
+    if (std::ranges::any_of(found, [&](const Match& other) { return is_part(match, other); })) continue;
+    best = match.phrase;
   }
   return best;
 }
 
 const StatusMeaning* meaning_of_status(std::string_view detail) {
   for (const StatusMeaning& meaning : words::status_meanings()) {
-    if (meaning.detail == detail) return &meaning;
+    if (std::ranges::equal(meaning.detail, detail, [](char a, char b) { return a == b || a == '?'; }))
+      return &meaning;
   }
   return nullptr;
 }
@@ -215,7 +219,6 @@ bool names_recipient(int code, RefusedAt at) {
 // What is left when neither the words nor the code in the registry say why.
 BounceClass class_of_code(int code, RefusedAt at, std::string_view detail) {
   if (detail.starts_with("6.")) return BounceClass::content;
-  if (detail.starts_with("7.6") && detail.size() == 5) return BounceClass::ip_blocked;  // Microsoft 5.7.606 …
   if (detail.starts_with("7.")) return BounceClass::policy;
   if (detail.starts_with("5.") && !names_recipient(code, at)) return BounceClass::system;
   if (code == 552) return BounceClass::too_large;  // RFC 1870 section 6.1; full mailboxes say so
@@ -286,7 +289,8 @@ RefusalClass classify(const RefusalWords& words) {
   if (out.bounce_class == BounceClass::user_unknown && words.at == RefusedAt::data && detail != "1.1")
     out.bounce_class = BounceClass::recipient_filtered;
   out.permanent = permanence(words, said, out.bounce_class);
-  out.null_mx = out.bounce_class == BounceClass::host_not_accepting && (detail == "1.10" || code == 556);
+  out.null_mx = out.bounce_class == BounceClass::host_not_accepting &&
+                (detail == "1.10" || code == 556 || (phrase != nullptr && phrase->text.starts_with("null")));
   return out;
 }
 

@@ -178,8 +178,10 @@ constexpr auto k_status_meanings = std::to_array<StatusMeaning>({
     {"7.512", content, true},
     {"7.513", ip_blocked, true},
     {"7.515", auth, true},
+    {"7.6??", ip_blocked, true},  // Microsoft's 5.7.606 to 5.7.649, and 4.7.650
     {"7.708", ip_blocked, true},
     {"7.750", sender_rejected, true},
+    {"7.85?", ip_blocked, false},
 });
 
 }  // namespace

@@ -54,7 +54,7 @@ struct ProviderStatus {
 };
 
 struct StatusMeaning {
-  std::string_view detail;
+  std::string_view detail;  // '?' stands for any digit
   BounceClass bounce_class;
   bool specific;  // stands against plain words
 };

@@ -89,6 +89,21 @@ TEST_CASE("what a reply means, stage by stage") {
            {Stage::dot, reply(552, "5.2.2"), Meaning::fail},
            {Stage::dot, reply(552), Meaning::next_relay},
            {Stage::dot, reply(554, "5.6.0"), Meaning::next_relay},
+           // The words tell the recipient's trouble from the relay's.
+           {Stage::rcpt, reply(550, "5.7.1", "Client host [192.0.2.7] blocked using zen.example.org"),
+            Meaning::next_relay},
+           {Stage::rcpt, reply(550, "", "message refused for policy reasons"), Meaning::next_relay},
+           {Stage::rcpt, reply(550, "", "Relay access denied"), Meaning::next_relay},
+           {Stage::rcpt, reply(550, "", "SPF check failed for your domain"), Meaning::next_relay},
+           {Stage::rcpt, reply(550, "", "sender address rejected: domain not found"), Meaning::next_relay},
+           {Stage::rcpt, reply(550, "", "internal system error"), Meaning::next_relay},
+           {Stage::rcpt, reply(554, "", "no such user here"), Meaning::fail},
+           {Stage::rcpt, reply(554, "5.7.1", "user unknown in relay recipient table"), Meaning::fail},
+           {Stage::rcpt, reply(550, "5.5.0", "mailbox unavailable"), Meaning::fail},
+           {Stage::rcpt, reply(552, "", "the mailbox is full"), Meaning::fail},
+           {Stage::rcpt, reply(452, "", "the mailbox is full"), Meaning::retry},
+           {Stage::dot, reply(554, "", "the mailbox is full"), Meaning::fail},
+           {Stage::dot, reply(554, "", "this looks like spam"), Meaning::next_relay},
            // RFC 5321 section 4.5.3.1.10.
            {Stage::rcpt, reply(552), Meaning::retry},
            {Stage::rcpt, reply(552, "5.5.3", "too many recipients"), Meaning::retry},
@@ -227,7 +242,7 @@ TEST_CASE("verdicts of refusals") {
            {Stage::dot, reply(552, "5.2.2"), undeliverable, "mailbox-full"},
            {Stage::rcpt, reply(554, "5.4.7"), undeliverable, "expired"},
            {Stage::rcpt, reply(550, "5.7.1"), refused, "policy"},
-           {Stage::rcpt, reply(550, "5.7.606"), refused, "policy"},
+           {Stage::rcpt, reply(550, "5.7.606"), refused, "ip-blocked"},
            {Stage::rcpt, reply(554), refused, "policy"},
            {Stage::mail, reply(550, "5.1.8"), refused, "sender-rejected"},
            {Stage::mail, reply(553, "5.1.7"), refused, "sender-rejected"},
@@ -252,6 +267,39 @@ TEST_CASE("verdicts of refusals") {
     CHECK(verdict.detail == "text");
     CHECK(to_string(verdict.source) == "smtp");
     CHECK(verdict.at == k_now);
+  }
+}
+
+TEST_CASE("the words of a refusal give its verdict") {
+  struct Row {
+    Stage stage;
+    Reply reply;
+    VerdictKind kind;
+    std::string verdict_class;
+  };
+  const auto undeliverable = VerdictKind::undeliverable, refused = VerdictKind::refused;
+  for (const Row& row : std::vector<Row>{
+           {Stage::rcpt, reply(550, "", "no such user here"), undeliverable, "user-unknown"},
+           {Stage::rcpt, reply(554, "5.7.1", "recipient address rejected: user unknown"), undeliverable,
+            "user-unknown"},
+           {Stage::rcpt, reply(550, "", "account has been disabled"), undeliverable, "mailbox-disabled"},
+           {Stage::rcpt, reply(552, "", "over quota"), undeliverable, "mailbox-full"},
+           {Stage::rcpt, reply(550, "5.7.1", "blocked using bl.example.org"), refused, "ip-blocked"},
+           {Stage::rcpt, reply(550, "", "relay access denied"), refused, "policy"},
+           {Stage::rcpt, reply(550, "", "DMARC check failed"), refused, "auth"},
+           {Stage::rcpt, reply(550, "", "sender verify failed"), refused, "sender-rejected"},
+           {Stage::rcpt, reply(550, "", "too many connections from you"), refused, "rate-limited"},
+           {Stage::mail, reply(530, "", "must issue a STARTTLS command first"), refused, "security"},
+           {Stage::dot, reply(554, "", "message appears to be spam"), refused, "spam"},
+           {Stage::dot, reply(554, "", "virus found"), refused, "content"},
+           // One class for all that is wrong with our mail itself.
+           {Stage::dot, reply(554, "5.3.4", "message too large"), refused, "content"},
+       }) {
+    CAPTURE(to_string(row.stage), row.reply.code, row.reply.status, row.reply.text);
+    const Verdict verdict = refusal_verdict(row.stage, row.reply, k_now);
+    CHECK(to_string(verdict.kind) == to_string(row.kind));
+    CHECK(verdict.verdict_class == row.verdict_class);
+    CHECK(verdict.permanent);
   }
 }
 
