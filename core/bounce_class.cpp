@@ -203,9 +203,11 @@ const StatusMeaning* meaning_of_status(std::string_view detail) {
   return nullptr;
 }
 
-std::optional<BounceClass> meaning_at(Provider provider, std::string_view detail) {
+std::optional<BounceClass> meaning_at(Provider provider, std::string_view detail, RefusedAt at) {
   for (const words::ProviderStatus& meaning : words::provider_statuses()) {
-    if (meaning.provider == provider && meaning.detail == detail) return meaning.bounce_class;
+    if (meaning.provider == provider && meaning.detail == detail &&
+        (meaning.at == RefusedAt::unknown || meaning.at == at))
+      return meaning.bounce_class;
   }
   return std::nullopt;
 }
@@ -223,6 +225,7 @@ BounceClass class_of_code(int code, RefusedAt at, std::string_view detail) {
   if (detail.starts_with("5.") && !names_recipient(code, at)) return BounceClass::system;
   if (code == 552) return BounceClass::too_large;  // RFC 1870 section 6.1; full mailboxes say so
   if (code == 556) return BounceClass::host_not_accepting;
+  if (code == 525) return BounceClass::mailbox_disabled;
   if (code >= 500 && code <= 504) return BounceClass::system;
   if (code == 530 || code == 535) return BounceClass::security;
   if (code == 421) return BounceClass::network;
@@ -270,7 +273,7 @@ RefusalClass classify(const RefusalWords& words) {
   const StatusMeaning* const status = meaning_of_status(detail);
   const words::Phrase* const phrase = best_phrase(matches, provider);
 
-  const auto by_provider = meaning_at(provider, detail);
+  const auto by_provider = meaning_at(provider, detail, words.at);
   if (phrase != nullptr && phrase->weight >= Weight::certain)
     out.bounce_class = phrase->bounce_class;
   else if (by_provider)

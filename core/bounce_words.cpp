@@ -77,6 +77,7 @@ constexpr auto k_provider_hosts = std::to_array<ProviderHost>({
 constexpr auto k_provider_statuses = std::to_array<ProviderStatus>({
     {Provider::microsoft, "1.10", user_unknown},
     {Provider::docomo, "2.0", recipient_filtered},
+    {Provider::docomo, "0.0", sender_rejected, RefusedAt::data},
 });
 
 constexpr auto k_status_meanings = std::to_array<StatusMeaning>({

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "core/bounce.h"
+#include "core/bounce_class.h"
 
 namespace mailotp::core::words {
 
@@ -51,6 +52,7 @@ struct ProviderStatus {
   Provider provider;
   std::string_view detail;  // subject and detail, "1.10"
   BounceClass bounce_class;
+  RefusedAt at = RefusedAt::unknown;  // unknown: anywhere
 };
 
 struct StatusMeaning {

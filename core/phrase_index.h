@@ -56,7 +56,7 @@ class PhraseIndex {
     std::uint32_t bytes = 0;
     std::uint32_t first = 0;
   };
-  static constexpr std::size_t k_slots = 8192;
+  static constexpr std::size_t k_slots = 4096;
 
   static constexpr bool in_word(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
   static constexpr std::uint32_t anchor_of(std::string_view text) {
@@ -66,7 +66,7 @@ class PhraseIndex {
     return bytes;
   }
   static constexpr std::size_t slot_of(std::uint32_t bytes) {
-    return (bytes * 2654435761U) >> 19;  // Knuth's multiplier; the upper 13 bits
+    return (bytes * 2654435761U) >> 20;  // Knuth's multiplier; the upper 12 bits
   }
   // The first piece that begins so, or pieces_.size().
   [[nodiscard]] std::size_t first_of(std::uint32_t bytes) const {
