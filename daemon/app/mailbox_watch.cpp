@@ -88,6 +88,7 @@ void MailboxWatch::take(const core::MailboxOpened& opened) {
   uidvalidity_ = opened.uidvalidity;
   ++opening_;
   ordered_.clear();
+  waiting_moves_.clear();
   std::erase_if(poison_, [this](const core::MailUid& mail) { return mail.uidvalidity != uidvalidity_; });
   std::erase_if(deaths_, [this](const auto& death) { return death.first.uidvalidity != uidvalidity_; });
   if (!asking_) ask_state();
@@ -170,16 +171,20 @@ void MailboxWatch::take(core::MailMoved moved) {
   links_.record(core::RecordMoved{.at = wall_now(), .moved = std::move(moved)},
                 [this, uidvalidity](const core::Outcome& outcome) {
                   const auto* state = outcome ? std::get_if<core::MailboxState>(&*outcome) : nullptr;
-                  if (state != nullptr) move_more(uidvalidity, state->moves);
-                  // Else it is found again, and gone, when the mailbox is opened the next time.
+                  // Else they are found again, and gone, when the mailbox is opened the next time.
+                  if (state == nullptr || uidvalidity != uidvalidity_ || asking_) return;
+                  waiting_moves_.insert(waiting_moves_.end(), state->moves.begin(), state->moves.end());
+                  move_waiting();
                 });
+  move_waiting();
 }
 
-void MailboxWatch::move_more(std::uint32_t uidvalidity, const std::vector<core::MailToMove>& moves) {
-  if (uidvalidity != uidvalidity_ || asking_) return;
-  for (const core::MailToMove& move : moves) {
-    if (ordered_.size() >= core::k_mails_a_fact) return;
-    if (ordered_.insert(move.uid).second) links_.move({{uidvalidity, move.uid}, move.fate});
+// The store gives each out once; the agent is to have so many at a time.
+void MailboxWatch::move_waiting() {
+  while (!waiting_moves_.empty() && ordered_.size() < core::k_mails_a_fact) {
+    const core::MailToMove move = waiting_moves_.front();
+    waiting_moves_.pop_front();
+    if (ordered_.insert(move.uid).second) links_.move({{uidvalidity_, move.uid}, move.fate});
   }
 }
 

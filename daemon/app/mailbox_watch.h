@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -51,7 +52,7 @@ class MailboxWatch final : public MailboxListener {
   void ask_state();
   void resume(const core::MailboxState& state);
   void decide(const core::MailUid& mail, const core::Outcome& outcome);
-  void move_more(std::uint32_t uidvalidity, const std::vector<core::MailToMove>& moves);
+  void move_waiting();
   void note_death(const core::MailUid& mail);
   void note_down(const std::string& step, const std::string& reason, core::RelayTrouble trouble);
   void note_foreign(std::uint64_t count);
@@ -64,9 +65,10 @@ class MailboxWatch final : public MailboxListener {
 
   // Of the mailbox as it was opened last.
   std::uint32_t uidvalidity_ = 0;
-  std::uint64_t opening_ = 0;        // grows each time it is opened
-  bool asking_ = false;              // the store, for what is known of it
-  std::set<std::uint32_t> ordered_;  // moves that the agent has been told of
+  std::uint64_t opening_ = 0;                   // grows each time it is opened
+  bool asking_ = false;                         // the store, for what is known of it
+  std::set<std::uint32_t> ordered_;             // moves that the agent has been told of
+  std::deque<core::MailToMove> waiting_moves_;  // … and others, while it has many
   std::uint64_t foreign_ = 0;
   bool foreign_told_ = false;
 
