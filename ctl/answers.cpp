@@ -114,6 +114,39 @@ RelayInfo relay_of(const Json& item) {
           whole(item, "connections"), text(item, "last_error"), time(item, "last_error_at")};
 }
 
+BounceInfo bounce_of(const Json& item) {
+  BounceInfo out;
+  out.at = time(item, "at");
+  out.source = text(item, "source");
+  out.recipient = text(item, "recipient");
+  out.kind = text(item, "kind");
+  out.bounce_class = text(item, "class");
+  out.status = text(item, "status");
+  out.diagnostic = text(item, "diagnostic");
+  out.rule = text(item, "rule");
+  out.message = text(item, "message");
+  out.app = text(item, "app");
+  out.weight = text(item, "weight");
+  return out;
+}
+
+SuppressionInfo suppression_of(const Json& item) {
+  return {text(item, "address"), text(item, "app"),   text(item, "class"),    text(item, "source"),
+          time(item, "since"),   time(item, "until"), time(item, "probe_at"), whole(item, "times")};
+}
+
+template <class T>
+core::Result<PageInfo<T>> page_of(std::string_view body, T (*read)(const Json&)) {
+  const auto page = parse_page(body);
+  if (!page) return tl::unexpected(page.error());
+  PageInfo<T> out;
+  for (const Json& item : member(*page, "items")) {
+    if (item.is_object()) out.items.push_back(read(item));
+  }
+  out.next_cursor = text(*page, "next_cursor");
+  return out;
+}
+
 // An event's detail for people: "stage=rcpt relay=primary".
 std::string detail_text(const Json& detail) {
   if (detail.is_null()) return {};
@@ -140,14 +173,27 @@ EventInfo event_of(const Json& value) {
 }  // namespace
 
 core::Result<PageInfo<MessageInfo>> read_outbox(std::string_view body) {
-  const auto page = parse_page(body);
-  if (!page) return tl::unexpected(page.error());
-  PageInfo<MessageInfo> out;
-  for (const Json& item : member(*page, "items")) {
-    if (item.is_object()) out.items.push_back(message_of(item));
-  }
-  out.next_cursor = text(*page, "next_cursor");
-  return out;
+  return page_of(body, message_of);
+}
+
+core::Result<PageInfo<BounceInfo>> read_bounces(std::string_view body) {
+  return page_of(body, bounce_of);
+}
+
+core::Result<PageInfo<SuppressionInfo>> read_suppressions(std::string_view body) {
+  return page_of(body, suppression_of);
+}
+
+core::Result<SuppressionInfo> read_suppression(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return suppression_of(*value);
+}
+
+std::string suppression_body(const std::string& bounce_class, const std::string& until) {
+  Json body = {{"class", bounce_class}};
+  if (!until.empty()) body["until"] = until;
+  return line_of(body);
 }
 
 core::Result<MessageDetail> read_message(std::string_view body) {
@@ -182,13 +228,7 @@ core::Result<ChallengeInfo> read_challenge(std::string_view body) {
 }
 
 core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body) {
-  const auto page = parse_page(body);
-  if (!page) return tl::unexpected(page.error());
-  PageInfo<RelayInfo> out;
-  for (const Json& item : member(*page, "items")) {
-    if (item.is_object()) out.items.push_back(relay_of(item));
-  }
-  return out;
+  return page_of(body, relay_of);
 }
 
 core::Result<RelayInfo> read_relay(std::string_view body) {
@@ -221,7 +261,11 @@ core::Result<ReadyInfo> read_ready(std::string_view body) {
   if (!value) return tl::unexpected(value.error());
   if (!member(*value, "ready").is_boolean())
     return core::fail(Errc::malformed, "the answer of /readyz does not say \"ready\"");
-  ReadyInfo out{truth(*value, "ready"), text(*value, "store"), text(*value, "bounces"), {}};
+  ReadyInfo out{truth(*value, "ready"),
+                text(*value, "store"),
+                text(*value, "bounces"),
+                whole(*value, "bounces_foreign"),
+                {}};
   if (const Json& relays = member(*value, "relays"); relays.is_object()) {
     for (const auto& [name, state] : relays.items())
       out.relays.emplace_back(name, state.is_string() ? state.get<std::string>() : std::string());
@@ -232,9 +276,9 @@ core::Result<ReadyInfo> read_ready(std::string_view body) {
 core::Result<StatsInfo> read_stats(std::string_view body) {
   const auto value = parse_object(body);
   if (!value) return tl::unexpected(value.error());
-  return StatsInfo{counts(*value, "messages"), counts(*value, "oldest_seconds"),
+  return StatsInfo{counts(*value, "messages"),    counts(*value, "oldest_seconds"),
                    counts(*value, "ended_total"), counts(*value, "challenges"),
-                   whole(*value, "accepted_total")};
+                   counts(*value, "bounces"),     whole(*value, "accepted_total")};
 }
 
 ProblemInfo read_problem(std::string_view body) {

@@ -92,6 +92,31 @@ struct RelayTestInfo {
   std::vector<Step> steps;
 };
 
+struct BounceInfo {
+  std::optional<core::WallTime> at;
+  std::string source;
+  std::string recipient;
+  std::string kind;
+  std::string bounce_class;
+  std::string status;
+  std::string diagnostic;
+  std::string rule;
+  std::string message;
+  std::string app;
+  std::string weight;
+};
+
+struct SuppressionInfo {
+  std::string address;
+  std::string app;
+  std::string bounce_class;
+  std::string source;
+  std::optional<core::WallTime> since;
+  std::optional<core::WallTime> until;
+  std::optional<core::WallTime> probe_at;
+  std::int64_t times = 0;
+};
+
 struct DaemonInfo {
   std::string version;
   std::string mode;
@@ -101,6 +126,7 @@ struct ReadyInfo {
   bool ready = false;
   std::string store;
   std::string bounces;
+  std::int64_t bounces_foreign = 0;  // mails in the bounce mailbox that are not ours; 0: few
   std::vector<std::pair<std::string, std::string>> relays;  // name, state
 };
 
@@ -109,6 +135,7 @@ struct StatsInfo {
   std::map<std::string, std::int64_t> oldest_seconds;
   std::map<std::string, std::int64_t> ended_total;
   std::map<std::string, std::int64_t> challenges;
+  std::map<std::string, std::int64_t> bounces;
   std::int64_t accepted_total = 0;
 };
 
@@ -134,11 +161,17 @@ struct PageInfo {
 [[nodiscard]] core::Result<PageInfo<RelayInfo>> read_relays(std::string_view body);
 [[nodiscard]] core::Result<RelayInfo> read_relay(std::string_view body);
 [[nodiscard]] core::Result<RelayTestInfo> read_relay_test(std::string_view body);
+[[nodiscard]] core::Result<PageInfo<BounceInfo>> read_bounces(std::string_view body);
+[[nodiscard]] core::Result<PageInfo<SuppressionInfo>> read_suppressions(std::string_view body);
+[[nodiscard]] core::Result<SuppressionInfo> read_suppression(std::string_view body);
 [[nodiscard]] core::Result<DaemonInfo> read_daemon(std::string_view body);
 [[nodiscard]] core::Result<ReadyInfo> read_ready(std::string_view body);
 [[nodiscard]] core::Result<StatsInfo> read_stats(std::string_view body);
 // Any bytes: what is no problem document gives an empty one.
 [[nodiscard]] ProblemInfo read_problem(std::string_view body);
+
+// The body of a PUT of a suppression; `until` may be empty.
+[[nodiscard]] std::string suppression_body(const std::string& bounce_class, const std::string& until);
 
 // JSON Lines, in ASCII: what the daemon sent, with \u escapes for every other character.
 [[nodiscard]] core::Result<std::string> object_line(std::string_view body);

@@ -6,7 +6,9 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "core/bounce.h"
 #include "core/outbox.h"
+#include "core/time.h"
 #include "ctl/text.h"
 
 namespace mailotp::ctl {
@@ -19,6 +21,9 @@ struct Words {
   std::string socket = k_default_socket;
   bool json = false;
   ListOutbox outbox;
+  ListBounces bounces;
+  ListSuppressions suppressions;
+  Suppress suppress;
   bool all = false;
   std::string id;
   std::string file;
@@ -34,6 +39,33 @@ std::string is_state(const std::string& name) {
     known += core::to_string(static_cast<core::MessageState>(i));
   }
   return fmt::format("no state is named \"{}\"; there are {}", name, known);
+}
+
+std::string is_class(const std::string& name) {
+  if (core::parse_bounce_class(name)) return {};
+  std::string known;
+  for (int i = 0; i < core::k_bounce_classes; ++i) {
+    if (i != 0) known += ", ";
+    known += core::to_string(static_cast<core::BounceClass>(i));
+  }
+  return fmt::format("no class is named \"{}\"; there are {}", name, known);
+}
+
+std::string is_kind(const std::string& name) {
+  std::string known;
+  for (int i = 0; i < core::k_bounce_kinds; ++i) {
+    const std::string_view kind = core::to_string(static_cast<core::BounceKind>(i));
+    if (name == kind) return {};
+    if (i != 0) known += ", ";
+    known += kind;
+  }
+  return fmt::format("no kind is named \"{}\"; there are {}", name, known);
+}
+
+std::string is_time(const std::string& text) {
+  return core::parse_rfc3339(text)
+             ? std::string()
+             : fmt::format("\"{}\" is no time; one looks like 2026-12-24T18:00:00Z", text);
 }
 
 std::string is_id(const std::string& text) {
@@ -61,6 +93,14 @@ void add_id(CLI::App& verb, Words& words, const std::string& what) {
   verb.add_option("ID", words.id, what)->required()->type_name("")->check(CLI::Validator(is_id, ""));
 }
 
+void add_paging(CLI::App& list, Words& words, int& limit, std::string& cursor) {
+  list.add_option("--limit", limit, "Rows of a page, 1 to 500; default 50")
+      ->check(CLI::Range(1, 500).description(""))
+      ->type_name("ROWS");
+  CLI::Option* all = list.add_flag("--all", words.all, "All pages");
+  list.add_option("--cursor", cursor, "Go on where a page ended")->excludes(all)->type_name("CURSOR");
+}
+
 void add_outbox(CLI::App& app, Words& words) {
   CLI::App* outbox = add_group(app, "outbox", "Messages: what waits, what left, what failed",
                                "outbox list --state deferred");
@@ -72,13 +112,7 @@ void add_outbox(CLI::App& app, Words& words) {
   list->add_option("--recipient", words.outbox.recipient, "Only to this address")->type_name("ADDRESS");
   list->add_option("--app", words.outbox.app, "Only of this app")->type_name("NAME");
   list->add_option("--relay", words.outbox.relay, "Only by this relay")->type_name("NAME");
-  list->add_option("--limit", words.outbox.limit, "Rows of a page, 1 to 500; default 50")
-      ->check(CLI::Range(1, 500).description(""))
-      ->type_name("ROWS");
-  CLI::Option* all = list->add_flag("--all", words.all, "All pages");
-  list->add_option("--cursor", words.outbox.cursor, "Go on where a page ended")
-      ->excludes(all)
-      ->type_name("CURSOR");
+  add_paging(*list, words, words.outbox.limit, words.outbox.cursor);
   list->callback([&words] {
     words.outbox.paging = words.all ? Paging::all_pages : Paging::one_page;
     words.verb = words.outbox;
@@ -87,6 +121,51 @@ void add_outbox(CLI::App& app, Words& words) {
                             "outbox show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
   add_id(*show, words, "Id of the message");
   show->callback([&words] { words.verb = ShowMessage{*core::parse_id(words.id)}; });
+}
+
+void add_bounces(CLI::App& app, Words& words) {
+  CLI::App* bounces =
+      add_verb(app, "bounces", "What came back, newest first: failures, delays, reports, auto-replies",
+               "bounces --class user-unknown --recipient alice@example.org");
+  bounces->add_option("--recipient", words.bounces.recipient, "Only about this address")
+      ->type_name("ADDRESS");
+  bounces->add_option("--class", words.bounces.bounce_class, "Only of this class, such as mailbox-full, spam")
+      ->type_name("CLASS")
+      ->check(CLI::Validator(is_class, ""));
+  bounces->add_option("--kind", words.bounces.kind, "Only of this kind, such as bounce, delay, auto-reply")
+      ->type_name("KIND")
+      ->check(CLI::Validator(is_kind, ""));
+  bounces->add_option("--app", words.bounces.app, "Only of this app")->type_name("NAME");
+  add_paging(*bounces, words, words.bounces.limit, words.bounces.cursor);
+  bounces->callback([&words] {
+    words.bounces.paging = words.all ? Paging::all_pages : Paging::one_page;
+    words.verb = words.bounces;
+  });
+}
+
+void add_suppress(CLI::App& app, Words& words) {
+  CLI::App* suppress = add_group(app, "suppress", "Addresses that are left alone", "suppress list");
+  CLI::App* list = add_verb(*suppress, "list", "List them, newest first", "suppress list");
+  list->add_option("--recipient", words.suppressions.recipient, "Only this address")->type_name("ADDRESS");
+  add_paging(*list, words, words.suppressions.limit, words.suppressions.cursor);
+  list->callback([&words] {
+    words.suppressions.paging = words.all ? Paging::all_pages : Paging::one_page;
+    words.verb = words.suppressions;
+  });
+  CLI::App* add = add_verb(*suppress, "add", "Send nothing more to an address, of any app",
+                           "suppress add alice@example.org --until 2026-12-24T18:00:00Z");
+  add->add_option("ADDRESS", words.suppress.address, "The address")->required()->type_name("");
+  add->add_option("--class", words.suppress.bounce_class, "Why; default user-unknown")
+      ->type_name("CLASS")
+      ->check(CLI::Validator(is_class, ""));
+  add->add_option("--until", words.suppress.until, "For so long; default until it is removed")
+      ->type_name("TIME")
+      ->check(CLI::Validator(is_time, ""));
+  add->callback([&words] { words.verb = words.suppress; });
+  CLI::App* remove = add_verb(*suppress, "remove", "Send to an address again, whatever came back before",
+                              "suppress remove alice@example.org");
+  remove->add_option("ADDRESS", words.suppress.address, "The address")->required()->type_name("");
+  remove->callback([&words] { words.verb = Unsuppress{words.suppress.address}; });
 }
 
 void add_other_verbs(CLI::App& app, Words& words) {
@@ -151,6 +230,8 @@ void add_all(CLI::App& app, Words& words) {
       add_verb(app, "status", "Is it ready, are its relays up, how much waits", "status --json");
   status->callback([&words] { words.verb = ShowStatus{}; });
   add_outbox(app, words);
+  add_bounces(app, words);
+  add_suppress(app, words);
   add_other_verbs(app, words);
 }
 

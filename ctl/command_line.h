@@ -38,14 +38,38 @@ struct OrderRelay {
   std::string name;
   RelayOrder order = RelayOrder::suspend;
 };
+struct ListBounces {
+  std::string recipient;
+  std::string bounce_class;
+  std::string kind;
+  std::string app;
+  std::string cursor;
+  int limit = 50;
+  Paging paging = Paging::one_page;
+};
+struct ListSuppressions {
+  std::string recipient;
+  std::string cursor;
+  int limit = 50;
+  Paging paging = Paging::one_page;
+};
+struct Suppress {
+  std::string address;
+  std::string bounce_class = "user-unknown";
+  std::string until;  // RFC 3339; empty: until it is removed
+};
+struct Unsuppress {
+  std::string address;
+};
 struct MakeKey {
   std::string file;
 };
 struct CheckConfig {
   std::string file;
 };
-using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay,
-                          OrderRelay, MakeKey, CheckConfig>;
+using Verb =
+    std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay, OrderRelay,
+                 ListBounces, ListSuppressions, Suppress, Unsuppress, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

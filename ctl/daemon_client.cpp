@@ -128,6 +128,7 @@ DaemonClient::DaemonClient(std::string socket) : socket_(std::move(socket)), han
 
 Attempt<HttpReply> DaemonClient::get(const std::string& target) {
   CURL* handle = handle_.get();
+  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, nullptr);
   (void)curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
   (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_timeout_s);
   return perform(target);
@@ -135,8 +136,26 @@ Attempt<HttpReply> DaemonClient::get(const std::string& target) {
 
 Attempt<HttpReply> DaemonClient::post(const std::string& target) {
   CURL* handle = handle_.get();
+  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, nullptr);
   (void)curl_easy_setopt(handle, CURLOPT_POSTFIELDS, "");
   (void)curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, 0L);
+  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_post_timeout_s);
+  return perform(target);
+}
+
+Attempt<HttpReply> DaemonClient::put(const std::string& target, const std::string& body) {
+  CURL* handle = handle_.get();
+  (void)curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
+  (void)curl_easy_setopt(handle, CURLOPT_COPYPOSTFIELDS, body.c_str());
+  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, "PUT");
+  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_post_timeout_s);
+  return perform(target);
+}
+
+Attempt<HttpReply> DaemonClient::remove(const std::string& target) {
+  CURL* handle = handle_.get();
+  (void)curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
+  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, "DELETE");
   (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_post_timeout_s);
   return perform(target);
 }

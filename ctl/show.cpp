@@ -22,6 +22,23 @@ constexpr std::array<Column, 8> k_outbox_columns{{{"ID", 36, 36, 1},
                                                   {"RECIPIENT", 16, 32, 3},
                                                   {"RELAY", 12, 12, 8},
                                                   {"LAST REPLY", 20, k_whole_line, 7}}};
+constexpr std::array<Column, 9> k_bounce_columns{{{"AGE", 6, 6, 2, Align::right},
+                                                  {"KIND", 10, 10, 4},
+                                                  {"CLASS", 18, 18, 1},
+                                                  {"STATUS", 6, 9, 5},
+                                                  {"WEIGHT", 6, 6, 6},
+                                                  {"RECIPIENT", 16, 32, 3},
+                                                  {"SOURCE", 8, 8, 8},
+                                                  {"MESSAGE", 36, 36, 9},
+                                                  {"DIAGNOSTIC", 20, k_whole_line, 7}}};
+constexpr std::array<Column, 8> k_suppression_columns{{{"ADDRESS", 24, 40, 1},
+                                                       {"CLASS", 18, 18, 2},
+                                                       {"LEFT", 6, 6, 3, Align::right},
+                                                       {"PROBE", 6, 6, 5, Align::right},
+                                                       {"SOURCE", 8, 8, 4},
+                                                       {"AGE", 6, 6, 6, Align::right},
+                                                       {"TIMES", 5, 5, 8, Align::right},
+                                                       {"APP", 8, 16, 7}}};
 constexpr std::array<Column, 4> k_event_columns{
     {{"AT", 24, 24, 1}, {"EVENT", 20, 24, 2}, {"ACTOR", 10, 10, 4}, {"DETAIL", 14, k_whole_line, 3}}};
 constexpr std::array<Column, 5> k_relay_columns{{{"RELAY", 16, 20, 1},
@@ -35,6 +52,8 @@ constexpr std::array<Column, 4> k_message_count_columns{{{"MESSAGES", 13, 13, 1}
                                                          {"NOW", 9, 9, 2, Align::right},
                                                          {"OLDEST", 9, 9, 3, Align::right},
                                                          {"ENDED", 9, 9, 4, Align::right}}};
+constexpr std::array<Column, 2> k_bounce_count_columns{
+    {{"BOUNCES", 18, 18, 1}, {"EVER", 9, 9, 2, Align::right}}};
 constexpr std::array<Column, 2> k_challenge_count_columns{
     {{"CHALLENGES", 13, 13, 1}, {"NOW", 9, 9, 2, Align::right}}};
 
@@ -167,6 +186,28 @@ std::string challenge_counts(const StatsInfo& stats, const Screen& screen) {
   return out;
 }
 
+// Nothing where nothing ever came back.
+std::string bounce_counts(const StatsInfo& stats, const Screen& screen) {
+  if (stats.bounces.empty()) return {};
+  const Table table(k_bounce_count_columns, screen);
+  std::string out = "\n" + table.head();
+  for (const auto& [name, count] : stats.bounces)
+    out += table.row({{printable(name)}, {std::to_string(count)}});
+  return out;
+}
+
+Colour colour_of_weight(std::string_view weight) {
+  if (weight == "hard" || weight == "alarm") return Colour::bad;
+  return weight == "soft" ? Colour::waiting : Colour::none;
+}
+
+std::string mailbox_text(const ReadyInfo& ready) {
+  std::string out = or_dash(ready.bounces);
+  if (ready.bounces_foreign > 0)
+    out += fmt::format(", with {} mails that are not ours", ready.bounces_foreign);
+  return out;
+}
+
 }  // namespace
 
 std::string show_status(const StatusInfo& status, const Screen& screen) {
@@ -175,14 +216,55 @@ std::string show_status(const StatusInfo& status, const Screen& screen) {
       fmt::format("mailotpd {}, mode {}: {}\n", or_dash(status.daemon.version), or_dash(status.daemon.mode),
                   coloured(ready ? "ready" : "NOT READY", ready ? Colour::good : Colour::bad, screen.colour));
   field(out, "store", or_dash(status.ready.store));
-  field(out, "bounces", or_dash(status.ready.bounces));
+  field(out, "bounces", mailbox_text(status.ready));
   std::vector<RelayInfo> relays = status.relays;
   if (relays.empty()) {
     for (const auto& [name, state] : status.ready.relays)
       relays.push_back({name, state, "", 0, "", std::nullopt});
   }
   return out + "\n" + show_relays(relays, screen) + "\n" + message_counts(status.stats, screen) + "\n" +
-         challenge_counts(status.stats, screen);
+         challenge_counts(status.stats, screen) + bounce_counts(status.stats, screen);
+}
+
+std::string bounces_head(const Screen& screen) {
+  return Table(k_bounce_columns, screen).head();
+}
+
+std::string bounces_rows(const std::vector<BounceInfo>& bounces, const Screen& screen) {
+  const Table table(k_bounce_columns, screen);
+  std::string out;
+  for (const BounceInfo& bounce : bounces) {
+    out += table.row({{bounce.at ? age(since(*bounce.at, screen.now)) : std::string(k_nothing)},
+                      {or_dash(bounce.kind)},
+                      {or_dash(bounce.bounce_class)},
+                      {or_dash(bounce.status)},
+                      {or_dash(bounce.weight), colour_of_weight(bounce.weight)},
+                      {or_dash(bounce.recipient)},
+                      {or_dash(bounce.source)},
+                      {or_dash(bounce.message)},
+                      {or_dash(bounce.diagnostic)}});
+  }
+  return out;
+}
+
+std::string suppressions_head(const Screen& screen) {
+  return Table(k_suppression_columns, screen).head();
+}
+
+std::string suppressions_rows(const std::vector<SuppressionInfo>& suppressions, const Screen& screen) {
+  const Table table(k_suppression_columns, screen);
+  std::string out;
+  for (const SuppressionInfo& one : suppressions) {
+    out += table.row({{or_dash(one.address)},
+                      {or_dash(one.bounce_class)},
+                      {one.until ? until(one.until, screen) : "always"},
+                      {until(one.probe_at, screen)},
+                      {or_dash(one.source)},
+                      {one.since ? age(since(*one.since, screen.now)) : std::string(k_nothing)},
+                      {std::to_string(one.times)},
+                      {or_dash(one.app)}});
+  }
+  return out;
 }
 
 std::string outbox_head(const Screen& screen) {

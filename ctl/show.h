@@ -19,6 +19,11 @@ struct StatusInfo {
 [[nodiscard]] std::string show_status(const StatusInfo& status, const Screen& screen);
 [[nodiscard]] std::string outbox_head(const Screen& screen);
 [[nodiscard]] std::string outbox_rows(const std::vector<MessageInfo>& messages, const Screen& screen);
+[[nodiscard]] std::string bounces_head(const Screen& screen);
+[[nodiscard]] std::string bounces_rows(const std::vector<BounceInfo>& bounces, const Screen& screen);
+[[nodiscard]] std::string suppressions_head(const Screen& screen);
+[[nodiscard]] std::string suppressions_rows(const std::vector<SuppressionInfo>& suppressions,
+                                            const Screen& screen);
 [[nodiscard]] std::string show_message(const MessageDetail& detail, const Screen& screen);
 [[nodiscard]] std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen);
 [[nodiscard]] std::string show_relay_test(const RelayTestInfo& test, const Screen& screen);

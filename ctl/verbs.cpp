@@ -86,33 +86,61 @@ struct Verbs {
   }
 
   Attempt<void> operator()(const ListOutbox& list) const {
+    const auto target = [&list](const std::string& cursor) {
+      return target_of("/v1/outbox", {{"state", list.state},
+                                      {"recipient", list.recipient},
+                                      {"app", list.app},
+                                      {"relay", list.relay},
+                                      {"limit", std::to_string(list.limit)},
+                                      {"cursor", cursor}});
+    };
+    return print_list(list.cursor, list.paging, target,
+                      Rows<MessageInfo>{outbox_head, read_outbox, outbox_rows});
+  }
+
+  Attempt<void> operator()(const ListBounces& list) const {
+    const auto target = [&list](const std::string& cursor) {
+      return target_of("/v1/bounces", {{"recipient", list.recipient},
+                                       {"class", list.bounce_class},
+                                       {"kind", list.kind},
+                                       {"app", list.app},
+                                       {"limit", std::to_string(list.limit)},
+                                       {"cursor", cursor}});
+    };
+    return print_list(list.cursor, list.paging, target,
+                      Rows<BounceInfo>{bounces_head, read_bounces, bounces_rows});
+  }
+
+  Attempt<void> operator()(const ListSuppressions& list) const {
+    const auto target = [&list](const std::string& cursor) {
+      return target_of(
+          "/v1/suppressions",
+          {{"recipient", list.recipient}, {"limit", std::to_string(list.limit)}, {"cursor", cursor}});
+    };
+    return print_list(list.cursor, list.paging, target,
+                      Rows<SuppressionInfo>{suppressions_head, read_suppressions, suppressions_rows});
+  }
+
+  Attempt<void> operator()(const Suppress& suppress) const {
     DaemonClient client(command.socket);
-    std::string cursor = list.cursor;
-    std::string head = command.output == Output::people ? outbox_head(screen) : "";
-    do {
-      const auto target = target_of("/v1/outbox", {{"state", list.state},
-                                                   {"recipient", list.recipient},
-                                                   {"app", list.app},
-                                                   {"relay", list.relay},
-                                                   {"limit", std::to_string(list.limit)},
-                                                   {"cursor", cursor}});
-      const auto body = get_ok(client, target);
-      if (!body) return tl::unexpected(body.error());
-      print(std::exchange(head, ""));  // not above an error
-      auto next = print_page(*body);
-      if (!next) return tl::unexpected(std::move(next.error()));
-      if (*next == cursor && !cursor.empty())
-        return tl::unexpected(Failure{ExitCode::refused, "the daemon's list does not end"});
-      cursor = std::move(*next);
-    } while (list.paging == Paging::all_pages && !cursor.empty());
-    // For a program stdout is rows and nothing else.
-    if (!cursor.empty()) {
-      const std::string more = fmt::format("more: --cursor {}\n", printable(cursor));
-      if (command.output == Output::people)
-        print(more);
-      else
-        (void)std::fputs(more.c_str(), stderr);
-    }
+    auto reply = client.put("/v1/suppressions/" + encoded(suppress.address),
+                            suppression_body(suppress.bounce_class, suppress.until));
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
+    const auto suppression = read_suppression(reply->body);
+    if (!suppression) return strange(suppression.error());
+    print(suppressions_head(screen) + suppressions_rows({*suppression}, screen));
+    return {};
+  }
+
+  Attempt<void> operator()(const Unsuppress& suppress) const {
+    DaemonClient client(command.socket);
+    auto reply = client.remove("/v1/suppressions/" + encoded(suppress.address));
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
+    print(fmt::format("{}: mail goes to it again\n", printable(suppress.address)));
     return {};
   }
 
@@ -161,12 +189,7 @@ struct Verbs {
     auto reply = client.post(fmt::format("/v1/relays/{}/{}", encoded(order.name), what));
     if (!reply) return tl::unexpected(std::move(reply.error()));
     if (reply->status != 200) return tl::unexpected(failure_of(*reply));
-    if (command.output == Output::json_lines) {
-      const auto line = object_line(reply->body);
-      if (!line) return strange(line.error());
-      print(*line + "\n");
-      return {};
-    }
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
     const auto relay = read_relay(reply->body);
     if (!relay) return strange(relay.error());
     print(show_relays({*relay}, screen));
@@ -185,6 +208,48 @@ struct Verbs {
   }
 
  private:
+  // How a list is shown to people.
+  template <class T>
+  struct Rows {
+    std::string (*head)(const Screen&);
+    core::Result<PageInfo<T>> (*read)(std::string_view);
+    std::string (*rows)(const std::vector<T>&, const Screen&);
+  };
+
+  // `target` gives the request for the page at a cursor.
+  template <class T, class Target>
+  Attempt<void> print_list(std::string cursor, Paging paging, const Target& target,
+                           const Rows<T>& rows) const {
+    DaemonClient client(command.socket);
+    std::string head = command.output == Output::people ? rows.head(screen) : "";
+    do {
+      const auto body = get_ok(client, target(cursor));
+      if (!body) return tl::unexpected(body.error());
+      print(std::exchange(head, ""));  // not above an error
+      auto next = print_page(*body, rows);
+      if (!next) return tl::unexpected(std::move(next.error()));
+      if (*next == cursor && !cursor.empty())
+        return tl::unexpected(Failure{ExitCode::refused, "the daemon's list does not end"});
+      cursor = std::move(*next);
+    } while (paging == Paging::all_pages && !cursor.empty());
+    // For a program stdout is rows and nothing else.
+    if (!cursor.empty()) {
+      const std::string more = fmt::format("more: --cursor {}\n", printable(cursor));
+      if (command.output == Output::people)
+        print(more);
+      else
+        (void)std::fputs(more.c_str(), stderr);
+    }
+    return {};
+  }
+
+  static Attempt<void> print_object_line(const std::string& body) {
+    const auto line = object_line(body);
+    if (!line) return strange(line.error());
+    print(*line + "\n");
+    return {};
+  }
+
   static Attempt<void> print_status_line(const std::string& daemon, const std::string& ready,
                                          const std::string& stats, const std::string& relays) {
     const auto line = status_line(daemon, ready, stats, relays);
@@ -223,11 +288,13 @@ struct Verbs {
     return std::move(page->next_cursor);
   }
 
-  Attempt<std::string> print_page(const std::string& body) const {
+  // Gives the cursor of the next page.
+  template <class T>
+  Attempt<std::string> print_page(const std::string& body, const Rows<T>& rows) const {
     if (command.output == Output::json_lines) return print_item_lines(body);
-    auto page = read_outbox(body);
+    auto page = rows.read(body);
     if (!page) return strange(page.error());
-    print(outbox_rows(page->items, screen));
+    print(rows.rows(page->items, screen));
     return std::move(page->next_cursor);
   }
 };

@@ -15,6 +15,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.answer("POST " + self.path)
 
+    def do_PUT(self):
+        self.server.bodies.append(json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0")))))
+        self.answer("PUT " + self.path)
+
+    def do_DELETE(self):
+        self.answer("DELETE " + self.path)
+
     def do_GET(self):
         self.answer(self.path)
 
@@ -54,7 +61,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 
 class FakeDaemon:
-    """`answers` maps a request target (a POST's with "POST " before it) to (status, JSON value or bytes), or to "hang up"; `seen` lists targets."""
+    """`answers` maps a request target (a POST's with "POST " before it, a PUT's and a DELETE's likewise) to (status, JSON value or bytes), or to "hang up"; `seen` lists targets, `bodies` those of PUTs."""
 
     def __init__(self, answers):
         self.folder = tempfile.mkdtemp(prefix="mailotpctl-")
@@ -62,6 +69,7 @@ class FakeDaemon:
         self.server = Server(self.socket, Handler)
         self.server.answers = answers
         self.server.seen = self.seen = []
+        self.server.bodies = self.bodies = []
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 

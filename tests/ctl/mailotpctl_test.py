@@ -240,6 +240,111 @@ AT                        EVENT                     ACTOR       DETAIL
                              "2026-11-20T12:00:01.000Z  message.deferred          daemon      stage=rcpt repl…")
 
 
+def bounce(**changes):
+    value = {"at": ago(hours=2), "source": "dsn", "recipient": "alice@example.org", "kind": "bounce",
+             "class": "user-unknown", "permanent": True, "status": "5.1.1", "diagnostic": "550 5.1.1 no such user",
+             "rule": "dsn-fields", "message": MESSAGE, "app": "shop", "weight": "hard", "traced_by": "both"}
+    value.update(changes)
+    return value
+
+
+def suppression(**changes):
+    value = {"address": "alice@example.org", "app": None, "class": "user-unknown", "source": "operator",
+             "since": ago(hours=2), "until": None, "probe_at": None, "times": 1}
+    value.update(changes)
+    return value
+
+
+class Bounces(Case):
+    ROWS = [bounce(), bounce(source="provider", recipient=None, kind="auto-reply", status="", message=None,
+                             diagnostic="\x1b[31mgone", weight="none", **{"class": "unknown"})]
+
+    def test_list(self):
+        with FakeDaemon({"/v1/bounces?limit=50": page(self.ROWS, "c1")}) as daemon:
+            self.check(run("bounces", socket_path=daemon.socket, columns=80), 0, """\
+   AGE  KIND        CLASS               STATUS  WEIGHT  RECIPIENT
+    2h  bounce      user-unknown        5.1.1   hard    alice@example.org
+    2h  auto-reply  unknown             -       none    -
+more: --cursor c1
+""", "")
+            wide = self.check(run("bounces", socket_path=daemon.socket), 0).stdout
+            self.assertIn(MESSAGE, wide)
+            self.assertIn("550 5.1.1 no such user", wide)
+            self.assertIn("\\x1b[31mgone", wide)
+            result = self.check(run("bounces", "--json", socket_path=daemon.socket), 0, err="more: --cursor c1\n")
+            self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], self.ROWS)
+
+    def test_filters(self):
+        target = "/v1/bounces?recipient=a%2Bb%40example.org&class=spam&kind=delay&app=shop&limit=7&cursor=c"
+        with FakeDaemon({target: page([])}) as daemon:
+            self.check(run("bounces", "--recipient", "a+b@example.org", "--class", "spam", "--kind", "delay", "--app",
+                           "shop", "--limit", "7", "--cursor", "c", "--json", socket_path=daemon.socket), 0, "", "")
+
+    def test_all_pages(self):
+        answers = {"/v1/bounces?limit=1": page(self.ROWS[:1], "c1"), "/v1/bounces?limit=1&cursor=c1": page(self.ROWS[1:])}
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("bounces", "--all", "--limit", "1", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], self.ROWS)
+
+    def test_words_that_are_none(self):
+        for words, says in ((("bounces", "--class", "nice"), 'no class is named "nice"'),
+                            (("bounces", "--kind", "nice"), 'no kind is named "nice"'),
+                            (("suppress", "add", "a@b.example", "--class", "x"), 'no class is named "x"'),
+                            (("suppress", "add", "a@b.example", "--until", "soon"), '"soon" is no time'),
+                            (("suppress", "add"), "ADDRESS"), (("suppress", "remove"), "ADDRESS")):
+            self.assertIn(says, self.check(run(*words), 2, "").stderr)
+
+    def test_suppress_list(self):
+        rows = [suppression(), suppression(app="shop", source="dsn", until=ahead(days=1, hours=3), probe_at=ago(hours=1),
+                                           times=3, **{"class": "mailbox-disabled"})]
+        with FakeDaemon({"/v1/suppressions?limit=50": page(rows),
+                         "/v1/suppressions?recipient=alice%40example.org&limit=50": page([])}) as daemon:
+            self.check(run("suppress", "list", socket_path=daemon.socket, columns=100), 0, """\
+ADDRESS                        CLASS                 LEFT   PROBE  SOURCE       AGE  TIMES  APP
+alice@example.org              user-unknown        always       -  operator      2h      1  -
+alice@example.org              mailbox-disabled      1d3h     now  dsn           2h      3  shop
+""", "")
+            result = self.check(run("suppress", "list", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual([json.loads(line) for line in result.stdout.splitlines()], rows)
+            self.check(run("suppress", "list", "--recipient", "alice@example.org", "--json",
+                           socket_path=daemon.socket), 0, "", "")
+
+    def test_suppress_add(self):
+        target = "PUT /v1/suppressions/a%2Bb%40example.org"
+        with FakeDaemon({target: (200, suppression())}) as daemon:
+            result = self.check(run("suppress", "add", "a+b@example.org", socket_path=daemon.socket, columns=60), 0, err="")
+            self.assertTrue(result.stdout.startswith("ADDRESS"), result.stdout)
+            self.assertIn("\nalice@example.org", result.stdout)
+            result = self.check(run("suppress", "add", "a+b@example.org", "--class", "spam", "--until",
+                                    "2030-01-01T00:00:00Z", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout).keys(), suppression().keys())
+            self.assertEqual(daemon.bodies, [{"class": "user-unknown"},
+                                             {"class": "spam", "until": "2030-01-01T00:00:00Z"}])
+
+    def test_suppress_remove(self):
+        with FakeDaemon({"DELETE /v1/suppressions/a%40example.org": (200, {"address": "a@example.org", "suppressed": None})}) as daemon:
+            self.check(run("suppress", "remove", "a@example.org", socket_path=daemon.socket), 0,
+                       "a@example.org: mail goes to it again\n", "")
+            result = self.check(run("suppress", "remove", "a@example.org", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout), {"address": "a@example.org", "suppressed": None})
+            self.assertEqual(daemon.seen, ["DELETE /v1/suppressions/a%40example.org"] * 2)
+            result = self.check(run("suppress", "remove", "b@example.org", socket_path=daemon.socket), 1, "")
+            self.assertIn("not_found", result.stderr)
+
+    def test_status_shows_the_mailbox(self):
+        answers = dict(HEALTHY)
+        answers["/readyz"] = (200, dict(READY, bounces="up", bounces_foreign=25))
+        answers["/v1/stats"] = (200, dict(STATS, bounces={"mailbox-full": 1, "user-unknown": 12}))
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("status", socket_path=daemon.socket, columns=80), 0).stdout
+            self.assertEqual(result.splitlines()[2], "bounces       up, with 25 mails that are not ours")
+            self.assertTrue(result.endswith("""
+BOUNCES                  EVER
+mailbox-full                1
+user-unknown               12
+"""), result)
+
+
 class Others(Case):
     def test_challenge(self):
         value = {"id": CHALLENGE, "app": "shop", "recipient": "alice@example.org", "purpose": "login",
