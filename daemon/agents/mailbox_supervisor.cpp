@@ -1,5 +1,6 @@
 #include "daemon/agents/mailbox_supervisor.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -102,8 +103,11 @@ bool MailboxSupervisor::take(const core::MailRead& read) {
   return true;
 }
 
+// One that it had begun with may be gone when it is fetched.
 bool MailboxSupervisor::take(const core::MailMoved& moved) {
-  return is_in_force(moved.uidvalidity);
+  if (!is_in_force(moved.uidvalidity)) return false;
+  if (next_ && std::ranges::find(moved.uids, next_->uid) != moved.uids.end()) next_.reset();
+  return true;
 }
 
 // ---- What it is told

@@ -186,3 +186,12 @@ TEST_CASE("mailbox: opened anew, what was read before is not decided, and only i
   CHECK(mailbox.log.count("event=decided") == 0);
   CHECK(mailbox.readies == 1);
 }
+
+TEST_CASE("mailbox: a mail that was gone when it was to be fetched is not why the agent died") {
+  Mailbox mailbox("vanishes");
+  mailbox.until_opened();
+  mailbox.agent->resume({7, 0, {}, {}});
+  mailbox.until([&] { return mailbox.lost.size() == 1; });
+  CHECK(mailbox.said<core::MailMoved>().size() == 1);
+  CHECK_FALSE(mailbox.lost[0]);
+}

@@ -8,6 +8,7 @@
 //   greedy    reads on without waiting for a decision
 //   early     reads before it is told to go on
 //   smtp      speaks of jobs
+//   vanishes  announces mail 1, which is gone, says so, and dies
 //   reopens   opens the mailbox again, with another uidvalidity, when it has read one mail
 #include <cstdlib>
 #include <string>
@@ -94,6 +95,11 @@ class Scripted {
     if (script_ == "greedy") {
       for (std::uint32_t uid = 1; uid < 10'000; ++uid)
         read(uid);
+    }
+    if (script_ == "vanishes") {
+      say(core::MailNext{{k_mailbox, 1}});
+      say(core::MailMoved{k_mailbox, {1}});
+      return 9;
     }
     if (script_ == "reopens") {
       if (resume.uidvalidity != k_mailbox) return -1;
