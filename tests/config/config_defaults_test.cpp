@@ -127,6 +127,7 @@ TEST_CASE("config: defaults of [bounces] and [[app]]") {
   CHECK(config.bounces->processed == "Processed");
   CHECK(config.bounces->unrecognised == "Unrecognised");
   CHECK(config.bounces->foreign == core::ForeignMail::leave);
+  CHECK(config.bounces->poll == Seconds{60});
   REQUIRE(config.apps.size() == 1);
   CHECK(config.apps[0].users.empty());
   CHECK(config.apps[0].socket.empty());
@@ -168,8 +169,7 @@ void check_contract(const core::Config& config) {
 TEST_CASE("config: the complete file of the contract") {
   const auto loaded = load(read(MAILOTP_TEST_FOLDER "/contract.toml"));
   check_contract(loaded.config);
-  CHECK(loaded.not_in_force ==
-        Strings{"app", "brake.floor", "brake.period", "brake.ratio"});
+  CHECK(loaded.not_in_force == Strings{"app", "brake.floor", "brake.period", "brake.ratio"});
 }
 
 TEST_CASE("config: the installed example says the same as the contract, from its file") {

@@ -226,6 +226,17 @@ TEST_CASE("config: a token has room in the return path, which has 64 octets befo
   CHECK(with("\"b c\"", "off").empty());
 }
 
+TEST_CASE("config: the bounce mailbox is looked at once a second to once an hour") {
+  const auto with = [](std::string_view poll) {
+    return refusal_of(sample_with("[bounces]\nhost = \"imap.example.net\"\nusername = \"b\"\npoll = \"" +
+                                  std::string(poll) + "\"\n"));
+  };
+  CHECK(with("1s").empty());
+  CHECK(with("1h").empty());
+  CHECK(with("0s").find("poll must be a duration in whole seconds from 1s to 1h") != std::string::npos);
+  CHECK(with("61m").find("poll must be a duration in whole seconds from 1s to 1h") != std::string::npos);
+}
+
 TEST_CASE("config: a dsn condition that no relay knows, or twice") {
   const auto with = [](std::string_view dsn) {
     return refusal_of("[mail]\ndsn = " + std::string(dsn) +
