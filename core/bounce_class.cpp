@@ -195,10 +195,13 @@ const words::Phrase* best_phrase(const Matches& matches, Provider provider) {
   return best;
 }
 
-const StatusMeaning* meaning_of_status(std::string_view detail) {
-  for (const StatusMeaning& meaning : words::status_meanings()) {
-    if (std::ranges::equal(meaning.detail, detail, [](char a, char b) { return a == b || a == '?'; }))
-      return &meaning;
+// A meaning of the whole code stands before that of its subject and detail.
+const StatusMeaning* meaning_of_status(std::string_view status) {
+  const auto same = [](char row, char c) { return row == c || row == '?'; };
+  for (const std::string_view key : {status, detail_of(status)}) {
+    for (const StatusMeaning& meaning : words::status_meanings()) {
+      if (std::ranges::equal(meaning.code, key, same)) return &meaning;
+    }
   }
   return nullptr;
 }
@@ -249,6 +252,56 @@ bool is_generic(std::string_view detail) {
   return detail.empty() || detail == "0.0";
 }
 
+struct Evidence {
+  const words::Phrase* phrase;  // the best, or nullptr
+  std::string_view status;
+  Provider provider;
+  int code;
+  RefusedAt at;
+};
+
+BounceClass weigh(const Evidence& evidence) {
+  const words::Phrase* const phrase = evidence.phrase;
+  const std::string_view detail = detail_of(evidence.status);
+  const StatusMeaning* const status = meaning_of_status(evidence.status);
+  if (phrase != nullptr && phrase->weight >= Weight::certain) return phrase->bounce_class;
+  if (const auto by_provider = meaning_at(evidence.provider, detail, evidence.at)) return *by_provider;
+  // "User unknown" to RCPT is no disabled mailbox, whatever code comes with it.
+  const bool unknown_at_rcpt = phrase != nullptr && phrase->weight == Weight::plain &&
+                               phrase->bounce_class == BounceClass::user_unknown &&
+                               evidence.at == RefusedAt::rcpt && detail == "2.1";
+  if (status != nullptr && status->specific && !unknown_at_rcpt) return status->bounce_class;
+  if (phrase != nullptr && phrase->weight == Weight::plain) return phrase->bounce_class;
+  if (status != nullptr) return status->bounce_class;
+  const BounceClass by_code = class_of_code(evidence.code, evidence.at, detail);
+  if (by_code != BounceClass::unknown || phrase == nullptr) return by_code;
+  return phrase->bounce_class;
+}
+
+// Words that name an address or a domain mean the one that the command in flight gave.
+BounceClass at_stage(BounceClass found, const Evidence& evidence) {
+  const bool names_one = found == BounceClass::user_unknown || found == BounceClass::host_unknown;
+  const bool by_words = evidence.phrase != nullptr && evidence.phrase->bounce_class == found;
+  const bool loosely = by_words && found == BounceClass::policy && evidence.phrase->weight < Weight::certain;
+  switch (evidence.at) {
+    case RefusedAt::session:
+      return (by_words && names_one) || loosely || found == BounceClass::sender_rejected
+                 ? BounceClass::ip_blocked
+                 : found;
+    case RefusedAt::mail:
+      return (by_words && names_one) || loosely ? BounceClass::sender_rejected : found;
+    case RefusedAt::data:
+      // A filter says so after the mail was seen, even in the words for an address that does not exist.
+      return found == BounceClass::user_unknown && detail_of(evidence.status) != "1.1"
+                 ? BounceClass::recipient_filtered
+                 : found;
+    case RefusedAt::rcpt:
+    case RefusedAt::unknown:
+      break;
+  }
+  return found;
+}
+
 // Only where the words know better: a code in them against the field's, or no code at all.
 std::optional<bool> permanence(const RefusalWords& words, const Words& said, BounceClass bounce_class) {
   if (!words.status.empty()) {
@@ -263,37 +316,22 @@ std::optional<bool> permanence(const RefusalWords& words, const Words& said, Bou
 }  // namespace
 
 RefusalClass classify(const RefusalWords& words) {
-  RefusalClass out;
   const Words said(words.diagnostic);
   const Matches matches = words::matches_in(said.text());
-  const int code = words.code != 0 ? words.code : said.code();
   const Provider provider = provider_of(words);
-  std::string_view detail = detail_of(words.status);
-  if (is_generic(detail) && !said.status().empty()) detail = detail_of(said.status());
-  const StatusMeaning* const status = meaning_of_status(detail);
-  const words::Phrase* const phrase = best_phrase(matches, provider);
+  Evidence evidence{.phrase = best_phrase(matches, provider),
+                    .status = words.status,
+                    .provider = provider,
+                    .code = words.code != 0 ? words.code : said.code(),
+                    .at = words.at};
+  if (is_generic(detail_of(evidence.status)) && !said.status().empty()) evidence.status = said.status();
 
-  const auto by_provider = meaning_at(provider, detail, words.at);
-  if (phrase != nullptr && phrase->weight >= Weight::certain)
-    out.bounce_class = phrase->bounce_class;
-  else if (by_provider)
-    out.bounce_class = *by_provider;
-  else if (status != nullptr && status->specific)
-    out.bounce_class = status->bounce_class;
-  else if (phrase != nullptr && phrase->weight == Weight::plain)
-    out.bounce_class = phrase->bounce_class;
-  else if (status != nullptr)
-    out.bounce_class = status->bounce_class;
-  else if (const BounceClass by_code = class_of_code(code, words.at, detail); by_code != BounceClass::unknown)
-    out.bounce_class = by_code;
-  else if (phrase != nullptr)
-    out.bounce_class = phrase->bounce_class;
-  // A filter on the content says so after DATA even in the words for an address that does not exist.
-  if (out.bounce_class == BounceClass::user_unknown && words.at == RefusedAt::data && detail != "1.1")
-    out.bounce_class = BounceClass::recipient_filtered;
+  RefusalClass out;
+  out.bounce_class = at_stage(weigh(evidence), evidence);
   out.permanent = permanence(words, said, out.bounce_class);
   out.null_mx = out.bounce_class == BounceClass::host_not_accepting &&
-                (detail == "1.10" || code == 556 || (phrase != nullptr && phrase->text.starts_with("null")));
+                (detail_of(evidence.status) == "1.10" || evidence.code == 556 ||
+                 (evidence.phrase != nullptr && evidence.phrase->text.starts_with("null")));
   return out;
 }
 

@@ -81,6 +81,8 @@ constexpr auto k_provider_statuses = std::to_array<ProviderStatus>({
 });
 
 constexpr auto k_status_meanings = std::to_array<StatusMeaning>({
+    {"4.4.4", network, false},
+    {"4.7.1", ip_blocked, false},
     {"1.0", user_unknown, false},
     {"1.1", user_unknown, true},
     {"1.2", host_unknown, true},
@@ -112,7 +114,7 @@ constexpr auto k_status_meanings = std::to_array<StatusMeaning>({
     {"4.2", network, false},
     {"4.3", system, true},
     {"4.4", host_unknown, false},
-    {"4.5", rate_limited, false},
+    {"4.5", system, false},
     {"4.6", network, true},
     {"4.7", expired, true},
     {"4.8", network, false},

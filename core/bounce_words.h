@@ -56,7 +56,7 @@ struct ProviderStatus {
 };
 
 struct StatusMeaning {
-  std::string_view detail;  // '?' stands for any digit
+  std::string_view code;  // subject and detail, or the whole code; '?' stands for any digit
   BounceClass bounce_class;
   bool specific;  // stands against plain words
 };
@@ -71,7 +71,7 @@ struct Matches {
   std::array<Match, k_most> of{};
   std::size_t count = 0;
 };
-// Of a text that normalise() made.
+// In a text made as Phrase::text says.
 [[nodiscard]] Matches matches_in(std::string_view text);
 
 [[nodiscard]] std::span<const ProviderHost> provider_hosts();
