@@ -204,6 +204,24 @@ TEST_CASE("an unknown user after DATA is a filter, before it he is unknown") {
   });
 }
 
+TEST_CASE("words that name an address or a domain mean the one that the command gave") {
+  check({
+      {Class::sender_rejected, "550 5.7.1 a@mail.example... Access denied", "5.7.1", {}, RefusedAt::mail},
+      {Class::sender_rejected, "550 domain not found", {}, {}, RefusedAt::mail},
+      {Class::sender_rejected, "550 user unknown", {}, {}, RefusedAt::mail},
+      {Class::ip_blocked, "501 invalid domain name", {}, {}, RefusedAt::session},
+      {Class::ip_blocked, "550 access denied", {}, {}, RefusedAt::session},
+      // Certain words stand.
+      {Class::policy, "550 relaying denied", {}, {}, RefusedAt::mail},
+      {Class::rate_limited, "421 too many connections", {}, {}, RefusedAt::session},
+      // The mailbox exists, says the code; but RCPT answers about nothing else than the address.
+      {Class::user_unknown, "550 5.2.1 user unknown", "5.2.1", {}, RefusedAt::rcpt},
+      {Class::mailbox_disabled, "550 5.2.1 user unknown", "5.2.1"},
+      {Class::user_unknown, "550 5.2.0 user unknown", "5.2.0", {}, RefusedAt::rcpt},
+      {Class::recipient_filtered, "550 5.2.0 user unknown", "5.2.0"},
+  });
+}
+
 TEST_CASE("the reply code and its stage, when nothing else says why") {
   const auto by_code = [](int code, RefusedAt at) {
     return classify({.status = {},
