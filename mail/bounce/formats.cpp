@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "mail/bounce/ascii.h"
@@ -82,7 +83,8 @@ constexpr Marker late(std::string_view words) {
   return {words, MarkerUse::delay, nullptr};
 }
 
-constexpr std::array k_markers{
+// A plain array: clang 14 deduces a std::array only up to 256 elements.
+constexpr Marker k_markers[]{
     begin("i'm sorry to have to inform you", k_postfix),
     begin("the message returned below could not be delivered", k_postfix),
     begin("your message could not be delivered for more than", k_postfix_delay),
@@ -363,9 +365,9 @@ constexpr std::size_t slot_of(std::uint32_t key) {
 // Markers by the hash of their first bytes, the longest of a slot first. Built once, never changed.
 class MarkerIndex {
  public:
-  MarkerIndex() : next_(k_markers.size(), k_none) {
+  MarkerIndex() : next_(std::size(k_markers), k_none) {
     heads_.fill(k_none);
-    std::vector<std::uint16_t> order(k_markers.size());
+    std::vector<std::uint16_t> order(std::size(k_markers));
     for (std::size_t i = 0; i < order.size(); ++i)
       order[i] = static_cast<std::uint16_t>(i);
     std::stable_sort(order.begin(), order.end(), [](std::uint16_t a, std::uint16_t b) {

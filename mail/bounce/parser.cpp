@@ -323,15 +323,18 @@ class MailReader {
   }
 
   bool decide_by_text() {
-    if (trusted_ && report_text_fields()) return true;
-    read_words();
+    if (periodic_subject(top_.subject)) return false;
+    const bool named = !top_.x_failed_recipients.empty();
     const bool notice = failure_subject(top_.subject) || delay_subject(top_.subject);
-    const bool told =
-        trusted_ || words_.trust == Trust::alone ||
-        (notice && top_.in_reply_to.empty() && !top_.from_list && !forwarded_subject(top_.subject));
+    // An automatic reply has the null return path too (RFC 3834 section 3.3).
+    const bool answered = says_auto_reply(top_) && !daemon_ && !named && !notice;
+    if (trusted_ && !answered && report_text_fields()) return true;
+    read_words();
+    const bool subject_tells =
+        notice && top_.in_reply_to.empty() && !top_.from_list && !forwarded_subject(top_.subject);
+    const bool told = (trusted_ && !answered) || words_.trust == Trust::alone || subject_tells;
     if (!words_.recipients.empty() && told) return report_words();
     // Without a format only a daemon's own address, the null return path or X-Failed-Recipients count.
-    const bool named = !top_.x_failed_recipients.empty();
     if (!named && !from_daemon_address(top_) && !null_return_path(top_)) return false;
     if (!named && !daemon_ && (top_.from_list || says_auto_reply(top_) || !notice)) return false;
     return report_unknown(notice);

@@ -366,6 +366,12 @@ bool failure_subject(std::string_view subject) {
   return contains_one_of(subject, k_failure_words);
 }
 
+bool periodic_subject(std::string_view subject) {
+  static constexpr std::array<std::string_view, 6> k_words{"report domain:", "dmarc",        "quarantine",
+                                                           "spam digest",    "spam summary", "tls report"};
+  return contains_one_of(subject, k_words);
+}
+
 bool forwarded_subject(std::string_view subject) {
   static constexpr std::array<std::string_view, 10> k_prefixes{
       "re:", "fwd:", "fw:", "aw:", "wg:", "tr:", "rv:", "enc:", "vs:", "[fwd"};

@@ -46,6 +46,8 @@ struct TopHeader {
 // The subject is that of a notice about a delivery: failed or late.
 [[nodiscard]] bool failure_subject(std::string_view subject);
 [[nodiscard]] bool delay_subject(std::string_view subject);
+// What postmasters send on their own: DMARC aggregates (RFC 7489), quarantine summaries.
+[[nodiscard]] bool periodic_subject(std::string_view subject);
 // A person's answer to such a notice, or one passed on.
 [[nodiscard]] bool forwarded_subject(std::string_view subject);
 // One of the services that ask the sender to prove himself.

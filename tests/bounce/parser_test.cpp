@@ -317,6 +317,22 @@ TEST_CASE("warnings and bait from somebody who is no mailer-daemon", "[bounce][k
             .kind == BounceKind::none);
 }
 
+TEST_CASE("an automatic reply with the null return path and a format's words", "[bounce][kind]") {
+  const std::string reply =
+      "Return-Path: <>\nFrom: Anna <anna@example.com>\nSubject: Re: Your code\nAuto-Submitted: "
+      "auto-replied\n\nYour "
+      "message to anna@example.com was received. I am away.\n\n<boss@example.com>:\n550 5.1.1 ask him\n";
+  CHECK(report_of(reply).kind == BounceKind::auto_reply);
+}
+
+TEST_CASE("what postmasters send on their own", "[bounce][kind]") {
+  for (const std::string_view subject :
+       {"Report domain: otp.example Submitter: example.net", "Quarantine summary"}) {
+    CHECK(report_of(text_notice("<reader@example.net>: 550 5.1.1 unknown\n", subject)).kind ==
+          BounceKind::none);
+  }
+}
+
 TEST_CASE("encoded and decorated bodies", "[bounce][kind]") {
   const core::BounceReport base64 =
       report_of(notice_header("Undelivered mail", "Content-Transfer-Encoding: base64\n") +
