@@ -119,6 +119,10 @@ class MailReader {
     for (const TextLines& text : texts_) {
       if (!trim(text.before_original()).empty()) return;
     }
+    add_texts(type);
+  }
+
+  void add_texts(PartType type) {
     for (const MailPart& part : scanned_.parts) {
       if (part.type == type && texts_.size() < k_text_parts) texts_.emplace_back(text_of(part));
     }
@@ -192,7 +196,9 @@ class MailReader {
   }
 
   bool decide_by_dsn() {
-    if (!has_status_ || has_feedback_ || (scanned_.type == MailType::mixed && !trusted_)) return false;
+    if (!has_status_ || has_feedback_) return false;
+    const bool notice = trusted_ || (failure_subject(top_.subject) && !forwarded_subject(top_.subject));
+    if (scanned_.type == MailType::mixed && !notice) return false;
     return report_dsn("dsn-fields");
   }
 
@@ -330,6 +336,11 @@ class MailReader {
     const bool answered = says_auto_reply(top_) && !daemon_ && !named && !notice;
     if (trusted_ && !answered && report_text_fields()) return true;
     read_words();
+    if (words_.recipients.empty() &&
+        trusted_) {  // the plain text may be there only to say that HTML is needed
+      add_texts(PartType::html);
+      read_words();
+    }
     const bool subject_tells =
         notice && top_.in_reply_to.empty() && !top_.from_list && !forwarded_subject(top_.subject);
     const bool told = (trusted_ && !answered) || words_.trust == Trust::alone || subject_tells;

@@ -347,6 +347,17 @@ TEST_CASE("encoded and decorated bodies", "[bounce][kind]") {
   CHECK(html.recipients[0].address == "reader@example.net");
 }
 
+TEST_CASE("a plain text that says nothing beside HTML that does", "[bounce][kind]") {
+  const core::BounceReport report = report_of(
+      notice_header("Undeliverable: Your code", "Content-Type: multipart/alternative; boundary=a\n") +
+      "\n--a\n\nThis message needs HTML.\n--a\nContent-Type: text/html\n\n<p>Delivery has failed to these "
+      "recipients or "
+      "groups:</p><p>reader@example.net</p><p>#550 5.1.1</p>\n--a--\n");
+  CHECK(report.rule == "exchange-text");
+  REQUIRE(report.recipients.size() == 1);
+  CHECK(report.recipients[0].address == "reader@example.net");
+}
+
 TEST_CASE("notifications of Amazon SES", "[bounce][kind]") {
   const auto notification = [](std::string_view type) {
     return report_of(
