@@ -410,6 +410,7 @@ void App::Parts::drain() {
   apps_server->drain([this] { drained_one(); });
   admin_server->drain([this] { drained_one(); });
   agent->drain(k_dot_grace, [this] { drained_one(); });
+  if (mailbox_watch) mailbox_watch->stop();
   if (mailbox) mailbox->drain(k_move_grace, [this] { drained_one(); });
 }
 

@@ -116,8 +116,10 @@ void MailboxWatch::resume(const core::MailboxState& state) {
     order.moves.push_back(move);
     ordered_.insert(move.uid);
   }
-  for (const core::MailUid& mail : poison_)
+  for (const core::MailUid& mail : poison_) {
     order.poison.push_back(mail.uid);
+    ordered_.insert(mail.uid);
+  }
   note_foreign(state.foreign);
   links_.resume(std::move(order));
 }
@@ -162,12 +164,14 @@ void MailboxWatch::decide(const core::MailUid& mail, const core::Outcome& outcom
   links_.decide({mail, filed->fate});
 }
 
+// Only what it was told to move, so that an agent gone wrong cannot keep the store busy.
 void MailboxWatch::take(core::MailMoved moved) {
   const std::uint32_t uidvalidity = moved.uidvalidity;
-  for (const std::uint32_t uid : moved.uids) {
-    ordered_.erase(uid);
+  if (uidvalidity != uidvalidity_) return;
+  std::erase_if(moved.uids, [this](std::uint32_t uid) { return ordered_.erase(uid) == 0; });
+  if (moved.uids.empty()) return;
+  for (const std::uint32_t uid : moved.uids)
     poison_.erase({uidvalidity, uid});
-  }
   links_.record(core::RecordMoved{.at = wall_now(), .moved = std::move(moved)},
                 [this, uidvalidity](const core::Outcome& outcome) {
                   const auto* state = outcome ? std::get_if<core::MailboxState>(&*outcome) : nullptr;
@@ -191,6 +195,7 @@ void MailboxWatch::move_waiting() {
 // ---- The agent's end
 
 void MailboxWatch::on_mailbox_lost(std::optional<core::MailUid> reading) {
+  if (stopping_) return;
   note_down("agent", "it is gone", core::RelayTrouble::ordinary);
   if (reading) note_death(*reading);
 }

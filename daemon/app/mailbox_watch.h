@@ -39,6 +39,9 @@ class MailboxWatch final : public MailboxListener {
   // Before anything runs.
   void connect(Links links) { links_ = std::move(links); }
 
+  // The agent is asked to end: its end is no news from here on.
+  void stop() { stopping_ = true; }
+
   void on_mailbox_ready(const core::AgentReady& ready) override;
   void on_mailbox_event(core::MailboxEvent event) override;
   void on_mailbox_lost(std::optional<core::MailUid> reading) override;
@@ -61,6 +64,7 @@ class MailboxWatch final : public MailboxListener {
   core::Log& log_;
   Links links_;
 
+  bool stopping_ = false;
   std::string last_;  // what was logged last of up and down
 
   // Of the mailbox as it was opened last.

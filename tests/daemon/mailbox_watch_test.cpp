@@ -236,3 +236,28 @@ TEST_CASE("mailbox watch: more than twenty mails that are not ours are told once
   CHECK(f.log.count("event=mailbox_foreign") == 1);
   CHECK(daemon::ready_json(f.health.view()).find("\"bounces_foreign\":22") != std::string::npos);
 }
+
+TEST_CASE("mailbox watch: moves that nobody ordered, or of another mailbox, are not recorded") {
+  Fixture f;
+  f.open(7, state_of(10, {{3, core::MailFate::processed}}));
+  f.watch.on_mailbox_event(core::MailMoved{7, {4, 5}});
+  f.watch.on_mailbox_event(core::MailMoved{8, {3}});
+  CHECK(f.commands.empty());
+  f.watch.on_mailbox_event(core::MailMoved{7, {2, 3}});
+  CHECK(f.answer<core::RecordMoved>(core::Answer{state_of(10)}).moved.uids == std::vector<std::uint32_t>{3});
+  f.watch.on_mailbox_event(core::MailMoved{7, {3}});
+  CHECK(f.commands.empty());
+}
+
+TEST_CASE("mailbox watch: an agent that ends as it was asked to is no news, and what it read is no poison") {
+  Fixture f;
+  f.open(7);
+  f.watch.on_mailbox_event(core::MailboxFact{true, "", "", {}});
+  f.watch.on_mailbox_lost(core::MailUid{7, 1});
+  f.watch.on_mailbox_event(core::MailboxFact{true, "", "", {}});
+  f.watch.stop();
+  const std::size_t lines = f.log.lines.size();
+  f.watch.on_mailbox_lost(core::MailUid{7, 1});
+  CHECK(f.log.lines.size() == lines);
+  CHECK(f.commands.empty());
+}

@@ -80,6 +80,9 @@ class Bounces(SystemTest):
         known = self.recipient("Alice.Doe@EXAMPLE.org")
         self.assertEqual((known["deliverable"], known["suppressed"]["class"], known["last_verdict"]["class"]),
                          ("no", "user-unknown", "user-unknown"))
+        for query, same in (("", True), ("?app=default", True), ("?app=other", False)):
+            seen = self.expect(self.daemon.admin("GET", "/v1/recipients/Alice.Doe@EXAMPLE.org" + query), 200)
+            self.assertEqual(seen == known, same, (query, seen))
         until = datetime.datetime.fromisoformat(known["suppressed"]["until"])
         left = until - datetime.datetime.now(datetime.timezone.utc)
         self.assertTrue(datetime.timedelta(0) < left <= datetime.timedelta(hours=1), left)
@@ -210,6 +213,7 @@ class Mailbox(SystemTest):
         state = self.expect(daemon.api("GET", f"/v1/challenges/{made['id']}"), 200)["message"]["state"]
         self.assertIn(state, ("sending", "relayed"))
         self.assertEqual(daemon.stop(), 0)
+        self.assertNotIn("step=\"agent\"", daemon.log())
         self.assertNotIn(password, daemon.log())
 
 
