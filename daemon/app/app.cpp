@@ -147,6 +147,8 @@ struct App::Parts {
   core::Result<> follow_clock(store::SqliteStore& opened);
   tl::expected<void, StartFailure> open_store(store::KeyRing keys);
   void connect();
+  void connect_api();
+  void connect_relays();
   core::Result<> open_sockets();
   core::Hello hello();
   void connect_mailbox(const core::BouncesConfig& bounces);
@@ -252,6 +254,15 @@ void App::Parts::obey(const core::SuspendRelay& order) {
 }
 
 void App::Parts::connect() {
+  connect_api();
+  passwords.emplace(&loop.loop, *reader, log);
+  connect_relays();
+  if (config.bounces) connect_mailbox(*config.bounces);
+  bounce_log.emplace(&loop.loop, log);
+  delivery->connect(*store, *agent, *board, *waits, *relay_tests, *bounce_log);
+}
+
+void App::Parts::connect_api() {
   waits.emplace(&loop.loop, *reader);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
   services.emplace(Services{config, *composer, *store, *reader, *waits, *health, *relay_tests,
@@ -268,6 +279,9 @@ void App::Parts::connect() {
   };
   apps_server.emplace(&loop.loop, HttpLimits{}, serve(apps_router), request_id, log);
   admin_server.emplace(&loop.loop, HttpLimits{}, serve(admin_router), request_id, log);
+}
+
+void App::Parts::connect_relays() {
   AgentOptions options;
   options.name = "smtp";
   options.program = agent_program("mailotp-smtp");
@@ -277,7 +291,6 @@ void App::Parts::connect() {
     options.first_environment.push_back(std::move(order));
   agent.emplace(
       &loop.loop, std::move(options), [this] { return hello(); }, *delivery, log);
-  passwords.emplace(&loop.loop, *reader, log);
   for (const core::RelayConfig& relay : config.relays) {
     if (!authenticates(relay)) continue;
     const auto changed = [this, name = relay.name](core::Secret password) {
@@ -287,9 +300,6 @@ void App::Parts::connect() {
     passwords->add(
         "relay=" + relay.name, [&relay] { return password_file_of(relay); }, changed);
   }
-  if (config.bounces) connect_mailbox(*config.bounces);
-  bounce_log.emplace(&loop.loop, log);
-  delivery->connect(*store, *agent, *board, *waits, *relay_tests, *bounce_log);
   RelayBoard::Links links;
   links.probe = [this](const core::TestRelay& order) { agent->test(order); };
   links.offer = [this](std::vector<core::RelayOffer> offers) { store->offer(std::move(offers)); };
