@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/store/bounce_fixture.h"
+#include "tests/store/fault_file.h"
 
 namespace mailotp::store::test {
 
@@ -227,6 +228,58 @@ TEST_CASE("a batch of mails in one commit is filed as one by one") {
   for (const core::Id& id : ids)
     CHECK(f.told(id) == "bounced user-unknown");
   CHECK(f.stats().bounces.at("user-unknown") == 50);
+}
+
+TEST_CASE("a mail about a message that cannot be read is filed all the same, and keeps no other waiting") {
+  MailboxFixture f;
+  (void)f.open_mailbox();
+  const core::Id bad = f.relayed().message->id;
+  const core::Id good = f.relayed("bob@example.org").message->id;
+  Database(f.database_path()).run("UPDATE message SET verdict_kind = 99 WHERE mailbox = 'alice@example.org'");
+  std::vector<core::Command> batch;
+  batch.emplace_back(core::RecordMail{f.now, f.about(bad)});
+  batch.emplace_back(core::RecordMail{f.now, f.about(good)});
+  const core::Committed out = f.commit(std::move(batch));
+  for (const core::Outcome& outcome : out.outcomes) {
+    REQUIRE(outcome);
+    CHECK(std::get<core::MailFiled>(*outcome).fate == MailFate::processed);
+  }
+  CHECK(f.told(good) == "bounced user-unknown");
+  CHECK(f.bounces().size() == 2);
+  CHECK_FALSE(f.suppressed());
+}
+
+TEST_CASE("a mail that could not be committed has changed nothing, and counts once when it is") {
+  FaultFiles files;
+  int first = 0;
+  bool struck = true;
+  // The first write fails, then the second, and so on until a run has none.
+  for (; struck; ++first) {
+    REQUIRE(first < 500);
+    CAPTURE(first);
+    MailboxFixture f;
+    (void)f.open_mailbox();
+    const core::Id id = f.relayed().message->id;
+    const core::MailRead mail = f.about(id);
+    files.fail_from(first, FaultKind::write_error);
+    const core::Outcome outcome = f.run(core::RecordMail{f.now, mail});
+    struck = files.struck();
+    files.stop_failing();
+    f.close();
+    f.open();
+    CHECK(f.told(id) == (outcome ? "bounced user-unknown" : "relayed"));
+    CHECK(f.suppressed() == outcome.has_value());
+    CHECK(f.bounces().size() == (outcome ? 1U : 0U));
+    const core::MailboxState state = f.open_mailbox();
+    CHECK(state.after_uid == (outcome ? 1U : 0U));
+    CHECK(state.moves.size() == (outcome ? 1U : 0U));
+    CHECK(f.file(mail) == MailFate::processed);
+    CHECK(f.told(id) == "bounced user-unknown");
+    CHECK(f.bounces().size() == 1);
+    CHECK(f.stats().bounces.at("user-unknown") == 1);
+    CHECK(f.suppressions()[0].times == 1);
+  }
+  CHECK(first > 2);
 }
 
 }  // namespace mailotp::store::test
