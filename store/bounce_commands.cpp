@@ -234,9 +234,9 @@ Result<> record_refusal(Transaction& tx, const MessageRecord& m, const Cause& ca
   report.recipient.diagnostic = verdict.detail;
   report.recipient.bounce_class =
       core::parse_bounce_class(verdict.verdict_class).value_or(core::BounceClass::unknown);
-  // 5.1.10, and 556 to a domain that takes no mail (RFC 7505 section 4).
+  // 556, or 5.1.10: the domain takes no mail (RFC 7505 section 4).
   report.recipient.null_mx = report.recipient.bounce_class == core::BounceClass::host_not_accepting &&
-                             verdict.status.ends_with(".1.10");
+                             (verdict.status.ends_with(".1.10") || (m.row.reply && m.row.reply->code == 556));
   report.rule = "smtp-reply";
   report.correlation = Correlation::message;
   report.traced_by = core::TracedBy::message_token;
