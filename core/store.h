@@ -407,7 +407,8 @@ struct RecordPoison {
   WallTime at;
   MailUid mail;
 };
-// Answers MailboxState: its `moves` are those that OpenMailbox had no room for.
+// Answers MailboxState: its `moves` are the first of those left over when it was opened that are not moved
+// yet; some of them may be on their way.
 struct RecordMoved {
   WallTime at;
   MailMoved moved;

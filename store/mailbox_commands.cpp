@@ -15,8 +15,7 @@ struct Reading {
   std::uint32_t uidvalidity = 0;
   std::uint32_t after_uid = 0;
   std::uint64_t foreign = 0;
-  std::uint32_t given_uid = 0;    // moves up to here have been given out …
-  std::uint32_t given_until = 0;  // … of those that were left over when it was opened
+  std::uint32_t left_until = 0;  // moves up to here were left over when it was opened; 0: none
 };
 
 Result<std::optional<Reading>> reading(Transaction& tx) {
@@ -26,8 +25,7 @@ Result<std::optional<Reading>> reading(Transaction& tx) {
   if (!*found) return std::optional<Reading>{};
   return std::optional(
       Reading{static_cast<std::uint32_t>(rows.integer(0)), static_cast<std::uint32_t>(rows.integer(1)),
-              static_cast<std::uint64_t>(rows.integer(2)), static_cast<std::uint32_t>(rows.integer(3)),
-              static_cast<std::uint32_t>(rows.integer(4))});
+              static_cast<std::uint64_t>(rows.integer(2)), static_cast<std::uint32_t>(rows.integer(3))});
 }
 
 MailFate fate_from(std::int64_t stored) {
@@ -35,22 +33,21 @@ MailFate fate_from(std::int64_t stored) {
                                                                   : MailFate::unrecognised;
 }
 
-// The next of what was left over, and notes how far that goes.
+// The first of what is left over; some of them may be on their way already.
 Result<core::Answer> state_of(Transaction& tx, const Reading& now) {
   core::MailboxState out;
   out.after_uid = now.after_uid;
   out.foreign = now.foreign;
-  if (now.given_uid >= now.given_until) return out;
+  if (now.left_until == 0) return out;
   auto moves = all_rows<core::MailToMove>(
       tx.sql(WriterSql::mail_to_move)
-          .select(now.uidvalidity, now.given_uid, now.given_until, std::int64_t{core::k_mails_a_fact}),
+          .select(now.uidvalidity, now.left_until, std::int64_t{core::k_mails_a_fact}),
       [](const Rows& rows) {
         return core::MailToMove{static_cast<std::uint32_t>(rows.integer(0)), fate_from(rows.integer(1))};
       });
   if (!moves) return tl::unexpected(moves.error());
-  const bool all = moves->size() < core::k_mails_a_fact;
-  const std::uint32_t given = all ? now.given_until : moves->back().uid;
-  if (auto noted = tx.sql(WriterSql::mailbox_given).run(given, now.given_until); !noted)
+  const std::uint32_t left_until = moves->empty() ? 0 : now.left_until;
+  if (auto noted = tx.sql(WriterSql::mailbox_left).run(left_until); !noted)
     return tl::unexpected(noted.error());
   out.moves = *std::move(moves);
   return out;
@@ -163,8 +160,7 @@ Result<core::Answer> open_mailbox(Transaction& tx, const core::OpenMailbox& comm
     now = Reading{.uidvalidity = command.uidvalidity};
     return state_of(tx, now);
   }
-  now.given_uid = 0;
-  now.given_until = now.after_uid;
+  now.left_until = now.after_uid;
   return state_of(tx, now);
 }
 

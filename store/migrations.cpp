@@ -180,8 +180,8 @@ CREATE TABLE clock (
 
 // Bounces. `bounce` is the ledger: message is an id, since the ledger outlives the row; of what a token of a
 // message has traced one event is kept. `mail` knows the mails of the bounce mailbox by place and by hash, so
-// that none counts twice; `mailbox` is how far it has been read, and up to which mail the moves left over by
-// the last run have been given out. A suppression of app '' is an operator's. evidence is what an app's mails
+// that none counts twice; `mailbox` is how far it has been read, and up to which mail moves were left over
+// by the last run. A suppression of app '' is an operator's. evidence is what an app's mails
 // have shown of a recipient: proven_at a right code or a success report, doubted_at a failure that says
 // something of the address (hard: that it is dead).
 constexpr const char* k_third = R"sql(
@@ -228,8 +228,7 @@ CREATE TABLE mailbox (
   uidvalidity INTEGER NOT NULL,
   after_uid INTEGER NOT NULL,
   foreign_mails INTEGER NOT NULL,
-  given_uid INTEGER NOT NULL,
-  given_until INTEGER NOT NULL
+  left_until INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE suppression (

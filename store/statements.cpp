@@ -187,22 +187,19 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"mail_moved", "UPDATE mail SET moved = 1 WHERE uidvalidity = ?1 AND uid = ?2"},
     {"mail_gone", "UPDATE mail SET moved = 1 WHERE moved = 0 AND uidvalidity = ?1"},
     {"mail_to_move",
-     "SELECT uid, fate FROM mail WHERE moved = 0 AND uidvalidity = ?1 AND uid > ?2 AND uid <= ?3 ORDER BY "
-     "uid "
-     "LIMIT ?4"},
+     "SELECT uid, fate FROM mail WHERE moved = 0 AND uidvalidity = ?1 AND uid <= ?2 ORDER BY uid LIMIT ?3"},
     {"mail_first", "SELECT n, at, NULL FROM mail WHERE n > 0 ORDER BY n LIMIT ?1"},
     {"mail_remove_old", "DELETE FROM mail WHERE n <= ?1"},
-    {"mailbox_get",
-     "SELECT uidvalidity, after_uid, foreign_mails, given_uid, given_until FROM mailbox WHERE id = 1"},
+    {"mailbox_get", "SELECT uidvalidity, after_uid, foreign_mails, left_until FROM mailbox WHERE id = 1"},
     {"mailbox_open",
-     "INSERT INTO mailbox (id, uidvalidity, after_uid, foreign_mails, given_uid, given_until) VALUES (1, ?1, "
-     "0, 0, 0, 0) ON CONFLICT (id) DO UPDATE SET uidvalidity = excluded.uidvalidity, after_uid = 0, "
-     "foreign_mails = 0, given_uid = 0, given_until = 0"},
+     "INSERT INTO mailbox (id, uidvalidity, after_uid, foreign_mails, left_until) VALUES (1, ?1, 0, 0, 0) "
+     "ON CONFLICT (id) DO UPDATE SET uidvalidity = excluded.uidvalidity, after_uid = 0, foreign_mails = 0, "
+     "left_until = 0"},
     {"mailbox_read",
      "UPDATE mailbox SET after_uid = max(after_uid, ?2), "
      "foreign_mails = foreign_mails + CASE WHEN ?2 > after_uid THEN ?3 ELSE 0 END "
      "WHERE id = 1 AND uidvalidity = ?1"},
-    {"mailbox_given", "UPDATE mailbox SET given_uid = ?1, given_until = ?2 WHERE id = 1"},
+    {"mailbox_left", "UPDATE mailbox SET left_until = ?1 WHERE id = 1"},
     {"suppression_in_force",
      "SELECT " SUPPRESSION_COLUMNS
      " FROM suppression WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND app IN (?2, '') AND "

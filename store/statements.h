@@ -90,7 +90,7 @@ enum class WriterSql : std::uint8_t {
   mailbox_get,
   mailbox_open,
   mailbox_read,
-  mailbox_given,
+  mailbox_left,
   suppression_in_force,
   suppression_of,
   suppression_save,

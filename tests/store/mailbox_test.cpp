@@ -185,7 +185,7 @@ TEST_CASE("a mail that killed its reader is moved unread, and counted once") {
   CHECK(f.bounces().empty());
 }
 
-TEST_CASE("moves left over are given out five hundred at a time, each once") {
+TEST_CASE("moves left over are given out five hundred at a time, until each is done") {
   MailboxFixture f;
   (void)f.open_mailbox();
   std::vector<core::Command> batch;
@@ -197,7 +197,9 @@ TEST_CASE("moves left over are given out five hundred at a time, each once") {
   int answers = 1;
   while (!state.moves.empty()) {
     REQUIRE(state.moves.size() <= core::k_mails_a_fact);
-    const Uids some = MailboxFixture::uids(state);
+    // The agent has moved a part of them; the rest is named again.
+    Uids some = MailboxFixture::uids(state);
+    some.resize(std::min<std::size_t>(some.size(), 300));
     given.insert(given.end(), some.begin(), some.end());
     // What is decided meanwhile has its own answer.
     if (answers == 1) (void)f.poison({1, 2000});
