@@ -188,6 +188,9 @@ class Kill(SystemTest):
             self.senders.run()
             goal = step * COUNT // 8
             wait_for(lambda: self.senders.count() >= goal, f"{goal} messages are acknowledged")
+            # One that is in hand at three deaths in a row is held, as it should be: here none is.
+            wait_for(lambda: all(row["state"] == "relayed" for row in self.outbox().values() if row["uncertain"]),
+                     lambda: f"what was in hand at the last kill has left; {self.daemon.log_tail()}")
             self.kill_daemon()
         self.finish()
         self.assert_conserved()
