@@ -25,6 +25,7 @@ using core::BounceKind;
 
 constexpr std::size_t k_text_parts = 6;  // read for words
 constexpr std::size_t k_words_max = 2000;
+constexpr std::size_t k_around_max = 4000;
 
 class MailReader {
  public:
@@ -292,10 +293,19 @@ class MailReader {
       const bool same = same_ignoring_case(said.address, one.final_address) ||
                         same_ignoring_case(said.address, one.original_address) ||
                         words_.recipients.size() == 1;
-      if (same && !said.diagnostic.empty()) return said.diagnostic;
+      if (same && !said.diagnostic.empty()) return reason_of(said.diagnostic);
     }
     return texts_.empty() ? std::string_view(one.diagnostic)
                           : texts_.front().before_original().substr(0, k_words_max);
+  }
+
+  // Of "(reason: 550 …) … transcript": what the server itself gives as the reason.
+  static std::string_view reason_of(std::string_view words) {
+    constexpr std::string_view k_mark = "(reason: ";
+    if (!words.starts_with(k_mark)) return words;
+    const std::string_view reason =
+        words.substr(k_mark.size(), words.find(") ", k_mark.size()) - k_mark.size());
+    return reason.size() > 4 ? reason : words;
   }
 
   // ---- By words.
@@ -429,7 +439,9 @@ class MailReader {
 
   void add(const Finding& finding) {
     if (parsed_.report.recipients.size() >= bounds_.recipients) return;
-    parsed_.report.recipients.push_back(recipient_of(finding));
+    Finding complete = finding;
+    if (!texts_.empty()) complete.around = texts_.front().before_original().substr(0, k_around_max);
+    parsed_.report.recipients.push_back(recipient_of(complete));
   }
 
   ParserBounds bounds_;

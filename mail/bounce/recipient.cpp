@@ -1,6 +1,7 @@
 #include "mail/bounce/recipient.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "core/bounce_class.h"
@@ -40,6 +41,33 @@ std::string lower_case(std::string_view text) {
   return out;
 }
 
+// "550 … user unknown", with nothing in the status that says it of the address.
+bool is_bare_unknown(const Finding& finding, std::string_view status, int code) {
+  if (code < 500 || (status.size() > 3 && status.substr(1, 3) == ".1.")) return false;
+  std::size_t at = ifind(finding.diagnostic, "user unknown");
+  if (at == std::string_view::npos) at = ifind(finding.diagnostic, "unknown user");
+  return at != std::string_view::npos && find_reply_code(finding.diagnostic.substr(0, at)) == code;
+}
+
+// Which command was refused. A bare "user unknown" that nothing ties to RCPT is taken as said after the
+// message itself: a server that took the recipient and then refused the mail may have its reasons (a filter,
+// a handset that takes mail from friends alone), and to declare a living address dead costs more than to try
+// a dead one again.
+core::RefusedAt stage_of(const Finding& finding, std::string_view status, int code) {
+  const core::RefusedAt said = find_refused_at(finding.diagnostic);
+  if (said != core::RefusedAt::unknown || !is_bare_unknown(finding, status, code)) return said;
+  if (!finding.address.empty() && icontains(finding.around, "rcpt to:<" + lower_case(finding.address)))
+    return core::RefusedAt::rcpt;
+  const core::RefusedAt told = find_refused_at(finding.around, finding.diagnostic);
+  if (told != core::RefusedAt::unknown) return told;
+  static constexpr std::array<std::string_view, 4> k_signs{"rcpt", "does not like recipient",
+                                                           "recipient address rejected", "mailbox table"};
+  const bool rcpt = std::any_of(k_signs.begin(), k_signs.end(), [&](std::string_view sign) {
+    return icontains(finding.diagnostic, sign) || icontains(finding.around, sign);
+  });
+  return rcpt ? core::RefusedAt::rcpt : core::RefusedAt::data;
+}
+
 void add_class(const Finding& finding, int code, core::BouncedRecipient& out) {
   const std::size_t at = out.address.rfind('@');
   const std::string domain =
@@ -49,7 +77,7 @@ void add_class(const Finding& finding, int code, core::BouncedRecipient& out) {
                                                    .diagnostic = finding.diagnostic,
                                                    .remote_host = out.remote_host,
                                                    .recipient_domain = domain,
-                                                   .at = find_refused_at(finding.diagnostic)});
+                                                   .at = stage_of(finding, out.status, code)});
   out.bounce_class = found.bounce_class;
   out.null_mx = found.null_mx;
   if (found.permanent) out.permanent = found.permanent;

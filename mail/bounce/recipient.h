@@ -14,6 +14,7 @@ struct Finding {
   std::string_view status = {};  // of the Status field, not of the words
   std::string_view diagnostic = {};
   std::string_view remote_host = {};
+  std::string_view around = {};  // the notice's text: may tell which command was refused
 };
 
 [[nodiscard]] core::BouncedRecipient recipient_of(const Finding& finding);

@@ -118,6 +118,25 @@ core::RefusedAt find_refused_at(std::string_view text) {
   return core::RefusedAt::unknown;
 }
 
+core::RefusedAt find_refused_at(std::string_view transcript, std::string_view reply) {
+  constexpr std::size_t k_compared = 16;  // code, status, and the beginning of the words
+  reply = trim(reply).substr(0, k_compared);
+  core::RefusedAt command = core::RefusedAt::unknown;
+  Lines lines(transcript);
+  std::string_view line;
+  while (!reply.empty() && lines.next(line)) {
+    line = trim(line);
+    if (line.starts_with("<<< ") && line.substr(4).starts_with(reply)) return command;
+    if (!line.starts_with(">>> ")) continue;
+    const std::string_view said = line.substr(4);
+    command = core::RefusedAt::session;
+    if (istarts_with(said, "rcpt")) command = core::RefusedAt::rcpt;
+    if (istarts_with(said, "data")) command = core::RefusedAt::data;
+    if (istarts_with(said, "mail")) command = core::RefusedAt::mail;
+  }
+  return core::RefusedAt::unknown;
+}
+
 std::string_view find_remote_host(std::string_view text) {
   static constexpr std::array<std::string_view, 6> k_before{"host ",       "host: ", "server ",
                                                             "talking to ", "dns;",   "mx "};

@@ -14,6 +14,8 @@ namespace mailotp::mail {
 [[nodiscard]] int find_reply_code(std::string_view text);
 // Which command was refused, as far as the words tell.
 [[nodiscard]] core::RefusedAt find_refused_at(std::string_view text);
+// The same from a transcript: the command (">>> DATA") whose answer ("<<< 550 …") begins as this reply does.
+[[nodiscard]] core::RefusedAt find_refused_at(std::string_view transcript, std::string_view reply);
 // The host that said it: "host mx.example.net[192.0.2.1] said", "… (mx.example.net): 550"; or empty.
 [[nodiscard]] std::string_view find_remote_host(std::string_view text);
 

@@ -192,6 +192,23 @@ TEST_CASE("the far side's reply beats a status that contradicts it", "[bounce][d
   CHECK(permanent("5.5.0", "qqq") == true);
 }
 
+TEST_CASE("user unknown is hard only where RCPT was refused or the status says it", "[bounce][dsn]") {
+  const auto class_of = [](std::string_view status, std::string_view diagnostic, std::string_view text) {
+    return report_of(dsn({.fields = fields("reader@example.net", "failed", status, diagnostic),
+                          .text = std::string(text)}))
+        .recipients.at(0)
+        .bounce_class;
+  };
+  CHECK(class_of("5.0.0", "550 User unknown", "words\n") == BounceClass::recipient_filtered);
+  CHECK(class_of("5.0.0", "550 User unknown", "(in reply to RCPT TO command)\n") ==
+        BounceClass::user_unknown);
+  CHECK(class_of("5.0.0", "550 User unknown", ">>> RCPT To:<reader@example.net>\n<<< 550 User unknown\n") ==
+        BounceClass::user_unknown);
+  CHECK(class_of("5.0.0", "550 User unknown", ">>> DATA\n<<< 550 User unknown\n") ==
+        BounceClass::recipient_filtered);
+  CHECK(class_of("5.1.1", "550 5.1.1 User unknown", "words\n") == BounceClass::user_unknown);
+}
+
 TEST_CASE("a well-formed report beats the headers of automatic replies", "[bounce][kind]") {
   std::string mail = dsn({.fields = k_refused, .subject = "Automatic reply: gone"});
   mail.insert(0, "Precedence: auto_reply\nX-Autoreply: yes\nAuto-Submitted: auto-replied\n");

@@ -248,5 +248,14 @@ TEST_CASE("codes in words", "[bounce][words]") {
   CHECK(find_reply_code("<<< 550-no") == 550);
   CHECK(find_reply_code("id 1550 x") == 0);
   CHECK(find_remote_host("host mx.example.net[192.0.2.1] said: 550") == "mx.example.net");
+  using mailotp::core::RefusedAt;
+  CHECK(find_refused_at("550 no (in reply to RCPT TO command)") == RefusedAt::rcpt);
+  CHECK(find_refused_at("error from remote mail server after end of data: x") == RefusedAt::data);
+  CHECK(find_refused_at("hereafter data") == RefusedAt::unknown);
+  const std::string_view transcript =
+      ">>> RCPT To:<a@b.example>\n<<< 550 5.1.1 no\n>>> DATA\n<<< 550 5.2.1 filtered\n";
+  CHECK(find_refused_at(transcript, "550 5.2.1 filtered") == RefusedAt::data);
+  CHECK(find_refused_at(transcript, "550 5.1.1 no") == RefusedAt::rcpt);
+  CHECK(find_refused_at(transcript, "452 full") == RefusedAt::unknown);
   CHECK(find_remote_host("the host is down").empty());
 }
