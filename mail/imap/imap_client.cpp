@@ -197,9 +197,14 @@ core::Result<> ImapClient::judge(int result, std::string_view what) {
 }
 
 core::Result<> ImapClient::ask(const std::string& command) {
+  drop_unread();
   begin(limits_.command, k_command_bytes);
-  return judge(mailimap_custom_command(engine_->session, command.c_str()),
-               std::string_view(command).substr(0, command.find(' ')));
+  const std::string tag = "Q" + std::to_string(++own_tags_);
+  const std::string_view verb = std::string_view(command).substr(0, command.find(' '));
+  if (auto sent = wire_->write(tag + " " + command + "\r\n"); !sent)
+    return judge(MAILIMAP_ERROR_STREAM, verb);
+  if (auto heard = hear_until_tagged(tag, Until::tagged, verb); !heard) return heard;
+  return judge(heard_.status == "OK" ? MAILIMAP_NO_ERROR : MAILIMAP_ERROR_PROTOCOL, verb);
 }
 
 core::Result<> ImapClient::capability() {
@@ -326,40 +331,45 @@ core::Result<std::optional<std::string>> ImapClient::peek(std::uint32_t uid) {
   return body;
 }
 
-core::Result<> ImapClient::hear_until_tagged(std::string_view tag, bool or_continuation) {
-  while (heard_.tag != tag || heard_.status.empty()) {
-    if (or_continuation && heard_.continuation) return {};
-    auto read = read_some();
-    // Nothing of it is for libetpan; it would wait there for hours.
-    engine_->ready.clear();
-    engine_->given = 0;
-    if (!read) return judge(MAILIMAP_ERROR_STREAM, "IDLE");
+// What libetpan has not read of earlier answers has been heard, and would only wait there.
+void ImapClient::drop_unread() {
+  engine_->stream->read_buffer_len = 0;
+  engine_->ready.clear();
+  engine_->given = 0;
+}
+
+core::Result<> ImapClient::hear_until_tagged(std::string_view tag, Until until, std::string_view what) {
+  while (heard_.tag != tag) {
+    if (until == Until::continued && heard_.continuation) return {};
+    if (auto read = read_some(); !read) return judge(MAILIMAP_ERROR_STREAM, what);
+    drop_unread();
   }
   return {};
 }
 
-core::Result<> ImapClient::idle(core::Millis until, int wake) {
-  // What libetpan has not read of earlier answers has been heard.
-  engine_->ready.clear();
-  engine_->given = 0;
+core::Result<ImapClient::Idled> ImapClient::idle(core::Millis until, int wake) {
+  drop_unread();
   begin(limits_.command, k_command_bytes);
-  const std::string tag = "I" + std::to_string(++idles_);
-  if (auto sent = wire_->write(tag + " IDLE\r\n"); !sent) return judge(MAILIMAP_ERROR_STREAM, "IDLE");
-  if (auto heard = hear_until_tagged(tag, true); !heard) return heard;
-  if (!heard_.continuation) return judge(MAILIMAP_ERROR_PROTOCOL, "IDLE");
+  const std::string tag = "I" + std::to_string(++own_tags_);
+  if (auto sent = wire_->write(tag + " IDLE\r\n"); !sent)
+    return tl::unexpected(judge(MAILIMAP_ERROR_STREAM, "IDLE").error());
+  if (auto heard = hear_until_tagged(tag, Until::continued, "IDLE"); !heard)
+    return tl::unexpected(heard.error());
+  if (!heard_.continuation) return tl::unexpected(judge(MAILIMAP_ERROR_PROTOCOL, "IDLE").error());
   wire_->begin(until, k_command_bytes);
   while (!heard_.news && !heard_.bye && heard_.tag != tag) {
     if (wire_->wait(wake) != Wire::Woken::readable) break;
-    auto read = read_some();
-    engine_->ready.clear();
-    engine_->given = 0;
-    if (!read) return judge(MAILIMAP_ERROR_STREAM, "IDLE");
+    if (auto read = read_some(); !read) return tl::unexpected(judge(MAILIMAP_ERROR_STREAM, "IDLE").error());
+    drop_unread();
   }
-  if (heard_.bye) return judge(MAILIMAP_ERROR_PROTOCOL, "IDLE");
-  if (heard_.tag == tag) return {};
+  if (heard_.bye) return tl::unexpected(judge(MAILIMAP_ERROR_PROTOCOL, "IDLE").error());
+  if (heard_.tag == tag) return Idled::refused;
   wire_->begin(limits_.command, k_command_bytes);
-  if (auto sent = wire_->write("DONE\r\n"); !sent) return judge(MAILIMAP_ERROR_STREAM, "IDLE");
-  return hear_until_tagged(tag, false);
+  if (auto sent = wire_->write("DONE\r\n"); !sent)
+    return tl::unexpected(judge(MAILIMAP_ERROR_STREAM, "IDLE").error());
+  if (auto heard = hear_until_tagged(tag, Until::tagged, "IDLE"); !heard)
+    return tl::unexpected(heard.error());
+  return Idled::waited;
 }
 
 void ImapClient::logout(core::Millis time) {

@@ -59,7 +59,8 @@ class ImapClient {
   [[nodiscard]] core::Result<> uid_move(const std::vector<std::uint32_t>& uids, const std::string& folder);
   [[nodiscard]] core::Result<> uid_copy(const std::vector<std::uint32_t>& uids, const std::string& folder);
   [[nodiscard]] core::Result<> uid_flag_deleted(const std::vector<std::uint32_t>& uids);
-  // A command with its arguments whose answer is noted in heard(): LIST, NAMESPACE, UID SEARCH.
+  // A command with its arguments whose answer is noted in heard(): LIST, NAMESPACE, UID SEARCH. By a line of
+  // our own: libetpan puts a space behind a command that it does not know, which strict servers refuse.
   [[nodiscard]] core::Result<> ask(const std::string& command);
 
   // Number and size of the mails with these sequence numbers, in no order.
@@ -68,8 +69,9 @@ class ImapClient {
   [[nodiscard]] core::Result<std::optional<std::string>> peek(std::uint32_t uid);
 
   // IDLE (RFC 2177) by lines of our own: libetpan's hangs when anything comes before the "+". Returns when
-  // `until` is over, EXISTS was said, `wake` is readable, or the server ended it.
-  [[nodiscard]] core::Result<> idle(core::Millis until, int wake);
+  // `until` is over, EXISTS was said, `wake` is readable, or (refused) the server has ended it by itself.
+  enum class Idled { waited, refused };
+  [[nodiscard]] core::Result<Idled> idle(core::Millis until, int wake);
   // A farewell that nobody waits long for.
   void logout(core::Millis time);
 
@@ -79,7 +81,9 @@ class ImapClient {
 
   void begin(core::Millis time, std::size_t bytes);
   [[nodiscard]] core::Result<> judge(int result, std::string_view what);
-  [[nodiscard]] core::Result<> hear_until_tagged(std::string_view tag, bool or_continuation);
+  enum class Until { tagged, continued };
+  [[nodiscard]] core::Result<> hear_until_tagged(std::string_view tag, Until until, std::string_view what);
+  void drop_unread();
   [[nodiscard]] core::Result<> read_some();
 
   core::MailboxLimits limits_;
@@ -87,7 +91,7 @@ class ImapClient {
   Heard heard_;
   ResponseFilter filter_{heard_};
   std::unique_ptr<Engine> engine_;
-  int idles_ = 0;
+  int own_tags_ = 0;
 };
 
 }  // namespace mailotp::mail

@@ -264,7 +264,11 @@ Tried<> MailboxSession::rest() {
   if (waited < pause) {
     if (client_.offers("IDLE")) {
       const auto idled = client_.idle(std::min(pause - waited, limits_.idle), port_.orders.descriptor());
-      return idled ? Tried<>() : trouble("idle", idled.error());
+      if (!idled) return trouble("idle", idled.error());
+      // Asking again at once would ask for ever.
+      if (*idled == ImapClient::Idled::refused && !client_.heard().news)
+        wait_readable(port_.orders.descriptor(), port_.stop.descriptor(), std::min(pause, limits_.noop));
+      return {};
     }
     wait_readable(port_.orders.descriptor(), port_.stop.descriptor(), pause - waited);
     return {};

@@ -20,9 +20,9 @@ namespace mailotp::mail {
 
 class MailboxSession {
  public:
-  static constexpr std::size_t k_undecided = 64;  // mails whose decision has not come
-  static constexpr std::size_t k_batch = 100;     // mails moved by one command
-  static constexpr std::uint32_t k_window = 500;  // mails listed by one command
+  static constexpr std::size_t k_undecided = 64;                // mails whose decision has not come
+  static constexpr std::size_t k_batch = core::k_mails_a_fact;  // mails moved by one command
+  static constexpr std::uint32_t k_window = 500;                // mails listed by one command
 
   // `settings` has the password that is right now; `swept` is when old mails were last looked for
   // (since_boot()), for it outlives a session.

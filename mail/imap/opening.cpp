@@ -6,6 +6,7 @@
 #include <cstring>
 #include <string_view>
 
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +32,8 @@ core::Error connect_error(const Endpoint& endpoint, int error) {
 core::Result<int> dial(const Endpoint& endpoint, core::Millis time, const StopSignal& stop) {
   const int descriptor = ::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (descriptor < 0) return tl::unexpected(connect_error(endpoint, errno));
+  const int on = 1;  // a DONE must not wait for the server's acknowledgement of what was before it
+  (void)::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   int error = ::connect(descriptor, endpoint.get(), endpoint.length) == 0 ? 0 : errno;
   if (error == EINPROGRESS) {
     const core::Millis end = since_boot() + time;

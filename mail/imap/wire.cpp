@@ -64,7 +64,7 @@ Wire::Woken Wire::wait(int other) {
   if (broken_ || (tls_ && SSL_pending(tls_.get()) > 0)) return Woken::readable;
   while (true) {
     std::array<pollfd, 3> wait{
-        {{descriptor_, POLLIN, 0}, {other, POLLIN, 0}, {stop_.until() ? -1 : stop_.descriptor(), POLLIN, 0}}};
+        {{descriptor_, POLLIN, 0}, {other, POLLIN, 0}, {stop_.descriptor(), POLLIN, 0}}};
     const int ready = ::poll(wait.data(), wait.size(), poll_time(left()));
     if (ready > 0 && wait[0].revents != 0) return Woken::readable;
     if (ready > 0) return Woken::other;

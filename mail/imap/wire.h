@@ -32,7 +32,8 @@ class Wire {
   // an error every later call gives it again.
   [[nodiscard]] core::Result<std::size_t> read(std::span<char> into);
   [[nodiscard]] core::Result<> write(std::string_view bytes);
-  // Waits until something can be read, `other` is readable, or the deadline has come.
+  // Waits until something can be read, `other` is readable or the stop signal was raised (`other` too), or
+  // the deadline has come.
   enum class Woken { readable, other, time };
   [[nodiscard]] Woken wait(int other);
   // Nothing is read or written any more.
