@@ -51,9 +51,8 @@ core::MailRead read_mail(std::string_view bytes, const core::MailboxSettings& se
 }  // namespace
 
 MailboxSession::MailboxSession(ImapClient& client, const core::MailboxSettings& settings,
-                               const core::MailboxLimits& limits, SessionPort& port,
-                               std::optional<core::Millis>& swept)
-    : client_(client), settings_(settings), limits_(limits), port_(port), swept_(swept) {}
+                               const core::MailboxLimits& limits, SessionPort& port, VisitMemory& memory)
+    : client_(client), settings_(settings), limits_(limits), port_(port), memory_(memory) {}
 
 Tried<> MailboxSession::run() {
   if (auto done = log_in(); !done) return done;
@@ -109,6 +108,8 @@ Tried<> MailboxSession::open() {
   Heard& heard = client_.heard();
   uidvalidity_ = heard.uidvalidity;
   listed_.clear();
+  aside_.reset();
+  server_gives_ = false;
   undecided_.clear();
   to_move_.clear();
   poison_.clear();
@@ -232,12 +233,27 @@ Tried<> MailboxSession::look() {
 Tried<> MailboxSession::read_next() {
   const FetchedMail mail = listed_.front();
   listed_.pop_front();
-  last_uid_ = mail.uid;
+  last_uid_ = std::max(last_uid_, mail.uid);
   if (poison_.contains(mail.uid)) return {};
+  if (is_suspect(mail) && !server_gives_) {
+    aside_ = mail;
+    return {};
+  }
   const core::MailUid name{uidvalidity_, mail.uid};
   port_.events.report(core::MailNext{name});
   const auto bytes = client_.peek(mail.uid);
-  if (!bytes) return trouble("fetch", bytes.error());
+  if (!bytes) {
+    note_failure(mail);
+    return trouble("fetch", bytes.error());
+  }
+  if (memory_.failed == name) memory_.forget_failure();
+  if (aside_) {
+    // In their order: what the daemon decides stands for all mails before it.
+    server_gives_ = true;
+    listed_.push_front(mail);
+    listed_.push_front(*std::exchange(aside_, std::nullopt));
+    return {};
+  }
   if (!*bytes) {
     port_.events.report(core::MailMoved{uidvalidity_, {mail.uid}});
     return {};
@@ -248,6 +264,34 @@ Tried<> MailboxSession::read_next() {
   undecided_.insert(mail.uid);
   port_.events.report(std::move(read));
   return {};
+}
+
+// ---- A mail whose fetch fails again and again must not keep us from those behind it. Whether it is the
+// mail, or the server has a bad time, the next mails tell: it is set aside for them, then tried once more.
+
+bool MailboxSession::is_suspect(const FetchedMail& mail) const {
+  return memory_.failures >= k_failures && memory_.failed == core::MailUid{uidvalidity_, mail.uid};
+}
+
+void MailboxSession::note_failure(const FetchedMail& mail) {
+  if (stopping()) return;
+  if (is_suspect(mail) && server_gives_) return give_up(mail);
+  const core::MailUid name{uidvalidity_, mail.uid};
+  if (std::exchange(memory_.failed, name) != name) memory_.failures = 0;
+  ++memory_.failures;
+}
+
+// It is reported as one that says nothing, so that it is left.
+void MailboxSession::give_up(const FetchedMail& mail) {
+  memory_.forget_failure();
+  core::MailRead read;
+  read.mail = {uidvalidity_, mail.uid};
+  read.size = mail.size;
+  port_.events.report(core::AgentLog{"event=mail_unreadable uid=" + std::to_string(mail.uid) +
+                                     " reason=\"the server cannot give it; it is left\""});
+  port_.events.report(core::MailNext{read.mail});
+  undecided_.insert(mail.uid);
+  port_.events.report(std::move(read));
 }
 
 // Nothing to do: waits for mail, orders, and the next look.
@@ -276,6 +320,11 @@ Tried<> MailboxSession::rest() {
   looked_ = since_boot();
   if (auto asked = client_.noop(); !asked) return trouble("idle", asked.error());
   look_again_ = !full;
+  // Nothing else has come: the server may be well again.
+  if (aside_) {
+    memory_.failures = 0;
+    listed_.push_front(*std::exchange(aside_, std::nullopt));
+  }
   return {};
 }
 
@@ -325,7 +374,7 @@ core::Result<> MailboxSession::remove(const std::vector<std::uint32_t>& uids) {
 }
 
 bool MailboxSession::sweep_due() const {
-  return !swept_ || since_boot() - *swept_ >= k_day;
+  return !memory_.swept || since_boot() - *memory_.swept >= k_day;
 }
 
 // Leaves another folder selected.
@@ -338,7 +387,7 @@ Tried<> MailboxSession::sweep() {
   if (!swept && swept.error().code != core::Errc::invalid) return trouble("sweep", swept.error());
   if (!swept)
     port_.events.report(core::AgentLog{"event=mailbox_sweep_refused error=\"" + swept.error().what + "\""});
-  swept_ = since_boot();
+  memory_.swept = since_boot();
   return {};
 }
 

@@ -18,16 +18,29 @@
 
 namespace mailotp::mail {
 
+// What the visits have in common.
+struct VisitMemory {
+  std::optional<core::Millis> swept;  // when old mails were last looked for: since_boot()
+  core::MailUid failed;               // the last mail whose fetch has failed …
+  int failures = 0;                   // … so many times in a row
+
+  void forget_failure() {
+    failed = {};
+    failures = 0;
+  }
+};
+
 class MailboxSession {
  public:
   static constexpr std::size_t k_undecided = 64;                // mails whose decision has not come
   static constexpr std::size_t k_batch = core::k_mails_a_fact;  // mails moved by one command
   static constexpr std::uint32_t k_window = 500;                // mails listed by one command
 
-  // `settings` has the password that is right now; `swept` is when old mails were last looked for
-  // (since_boot()), for it outlives a session.
+  static constexpr int k_failures = 2;  // then a mail waits for another one that can be fetched
+
+  // `settings` has the password that is right now.
   MailboxSession(ImapClient& client, const core::MailboxSettings& settings, const core::MailboxLimits& limits,
-                 SessionPort& port, std::optional<core::Millis>& swept);
+                 SessionPort& port, VisitMemory& memory);
 
   // Until the stop signal (then it has no trouble) or the end of the connection.
   [[nodiscard]] Tried<> run();
@@ -49,6 +62,9 @@ class MailboxSession {
   [[nodiscard]] Tried<> look();
   [[nodiscard]] core::Result<std::uint32_t> first_after(std::uint32_t uid);
   [[nodiscard]] Tried<> read_next();
+  [[nodiscard]] bool is_suspect(const FetchedMail& mail) const;
+  void note_failure(const FetchedMail& mail);
+  void give_up(const FetchedMail& mail);
   [[nodiscard]] Tried<> rest();
   [[nodiscard]] bool poison_waits() const;
   [[nodiscard]] Tried<> move_batch();
@@ -64,7 +80,7 @@ class MailboxSession {
   const core::MailboxSettings& settings_;
   const core::MailboxLimits& limits_;
   SessionPort& port_;
-  std::optional<core::Millis>& swept_;
+  VisitMemory& memory_;
   std::string mailbox_;  // names as the server has them
   std::string processed_;
   std::string unrecognised_;
@@ -75,6 +91,8 @@ class MailboxSession {
   std::uint32_t uidvalidity_ = 0;
   std::uint32_t last_uid_ = 0;  // mails up to here were read, or need not be
   std::deque<FetchedMail> listed_;
+  std::optional<FetchedMail> aside_;  // cannot be fetched, or the server had a bad time
+  bool server_gives_ = false;         // another mail, while one was set aside
   std::set<std::uint32_t> undecided_;
   std::map<std::uint32_t, core::MailFate> to_move_;
   std::set<std::uint32_t> poison_;   // never fetched

@@ -67,7 +67,7 @@ Tried<> SessionThread::visit() {
   if (!wire) return tl::unexpected(std::move(wire.error()));
   auto client = ImapClient::make(std::move(*wire), hello_.limits);
   if (!client) return trouble("greeting", client.error());
-  MailboxSession session(**client, hello_.mailbox, hello_.limits, port_, swept_);
+  MailboxSession session(**client, hello_.mailbox, hello_.limits, port_, memory_);
   auto done = session.run();
   if (session.was_up()) backoff_ = hello_.limits.backoff_first;
   if (done) (*client)->logout(k_farewell);

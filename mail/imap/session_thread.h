@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/mailbox.h"
+#include "mail/imap/mailbox_session.h"
 #include "mail/imap/name_lookup.h"
 #include "mail/imap/reader_port.h"
 #include "mail/imap/trouble.h"
@@ -31,7 +32,7 @@ class SessionThread {
   SessionPort& port_;
   WakeQueue<int>& ended_;
   NameLookup names_;
-  std::optional<core::Millis> swept_;
+  VisitMemory memory_;
   core::Millis backoff_;
   bool password_changed_ = false;  // since the last visit began
   std::thread thread_;

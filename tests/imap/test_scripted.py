@@ -362,6 +362,50 @@ class Misbehaving(unittest.TestCase):
                 agent.wait_moved(3)
                 self.assertEqual(sorted(agent.memory.reads), [1, 3])
 
+    def test_a_mail_that_the_server_cannot_give_stops_nothing(self):
+        bad = {"cut": lambda session, tag: session.cut(),
+               "refused": lambda session, tag: session.send(f"{tag} NO [SERVERBUG] corrupt\r\n"),
+               "nonsense": lambda session, tag: session.send(f"* 1 FETCH (((\r\n{tag} OK\r\n")}
+        for name, act in bad.items():
+            def fetch(session, tag, arguments, act=act):
+                if arguments.startswith("2 "):
+                    session.box.fetched.append(2)
+                    act(session, tag)
+                    return True
+                return False
+            with self.subTest(fault=name), ScriptedImap(hooks={"UID FETCH": fetch}) as server:
+                with Agent(server.settings(), QUICK) as agent:
+                    agent.wait_moved(2)
+                    read = agent.event("read", uid=2)
+                    self.assertEqual((read["addressed"], read["kind"], read["size"]), (False, 0, len(dsn(2))))
+                    self.assertEqual(server.mailbox.fetched.count(2), 3)  # the last time behind 3
+                    self.assertIn(2, server.mailbox.mails)  # it is left
+                    agent.event("log")
+
+    def test_a_mail_that_could_not_be_given_for_a_while_is_read(self):
+        fails = []
+
+        def fetch(session, tag, arguments):
+            if arguments.startswith("1 ") and len(fails) < 2:
+                fails.append(1)
+                session.cut()
+            return False
+        for mails in ([dsn(1), dsn(2)], [dsn(1)]):
+            fails.clear()
+            with self.subTest(mails=len(mails)), ScriptedImap(mails=mails, hooks={"UID FETCH": fetch}) as server:
+                with Agent(server.settings(), {**QUICK, "poll": 300}) as agent:
+                    agent.wait_moved(len(mails))
+                    self.assertEqual(agent.event("read", uid=1)["kind"], 1)
+
+    def test_a_server_that_can_give_no_mail_loses_none(self):
+        with ScriptedImap(hooks={"UID FETCH": lambda session, tag, _: session.cut()}) as server:
+            with Agent(server.settings(), QUICK) as agent:
+                agent.wait(lambda: len(agent.of("next")) >= 8, "many attempts")
+                self.assertEqual(agent.of("read"), [])
+                del server.hooks["UID FETCH"]
+                agent.wait_moved(3)
+                self.assertEqual([e["kind"] for e in agent.of("read")], [1, 1, 1])
+
     def test_poison_is_moved_and_never_fetched(self):
         memory = Memory()
         memory.poison = [2]
