@@ -11,10 +11,11 @@ import tempfile
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "smtp"))
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "smtp"))
 
 BIN = os.path.abspath(os.environ.get("MAILOTP_BIN", "build/dev/bin"))
 BOUND = float(os.environ.get("BOUND", "60"))
+SANITIZED = os.environ.get("MAILOTP_SANITIZERS", "0") == "1"
 LEAVE, PROCESSED, UNRECOGNISED = 0, 1, 2
 ORDINARY, REFUSED, CERTIFICATE = 0, 1, 2
 TLS = {"none": 0, "starttls": 1, "implicit": 2}
@@ -245,7 +246,9 @@ class Agent:
         return self.errors.read().decode(errors="replace")[-3000:]
 
     def peak_memory(self):
-        """Of the agent, KiB."""
+        """Of the agent, KiB; 0 under a sanitizer, which keeps memory back on purpose."""
+        if SANITIZED:
+            return 0
         with open(f"/proc/{self.child.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 

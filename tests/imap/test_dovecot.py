@@ -131,16 +131,17 @@ class Dovecot(unittest.TestCase):
 
     def test_five_thousand_mails_each_once(self):
         user = self.user()
-        SERVER.fill(user, [dsn(n) for n in range(1, 5001)])
+        count = 1000 if driver.SANITIZED else 5000
+        SERVER.fill(user, [dsn(n) for n in range(1, count + 1)])
         with Agent(SERVER.settings(user)) as agent:
-            agent.wait_moved(5000)
-            self.assertEqual([e["uid"] for e in agent.of("read")], list(range(1, 5001)))
-            self.assertEqual(sorted(agent.memory.moved), list(range(1, 5001)))
+            agent.wait_moved(count)
+            self.assertEqual([e["uid"] for e in agent.of("read")], list(range(1, count + 1)))
+            self.assertEqual(sorted(agent.memory.moved), list(range(1, count + 1)))
             self.assertLess(agent.peak_memory(), 64 << 10)
-            rate = 5000 / (agent.of("moved")[-1]["at"] - agent.event("opened")["at"])
+            rate = count / (agent.of("moved")[-1]["at"] - agent.event("opened")["at"])
             print(f"{rate:.0f} mails/s, {agent.peak_memory()} KiB", flush=True)
         self.assertEqual(SERVER.state(user), [])
-        self.assertEqual(ids(SERVER.state(user, "Processed")), sorted(f"<{n}@mx.example.net>" for n in range(1, 5001)))
+        self.assertEqual(ids(SERVER.state(user, "Processed")), sorted(f"<{n}@mx.example.net>" for n in range(1, count + 1)))
 
     def test_killed_again_and_again_each_mail_is_moved_once(self):
         user = self.user()

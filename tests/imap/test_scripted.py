@@ -1,5 +1,6 @@
 """mailotp-imap against a server that misbehaves at every step."""
 import base64
+import shutil
 import time
 import unittest
 
@@ -9,7 +10,9 @@ from driver import CERTIFICATE, ORDINARY, REFUSED, Agent, Memory
 from mailbox_server import dsn
 from scripted_imap import CAPABILITIES, Mailbox, ScriptedImap
 
-QUICK = {"connect": 2000, "tls": 400, "command": 400, "fetch": 400}
+# So short that the tests do not take long, so long that a slow program is not taken for a stalled server.
+STEP = 2000 if driver.SANITIZED else 400
+QUICK = {"connect": 5 * STEP, "tls": STEP, "command": STEP, "fetch": STEP}
 
 
 def first_time(act):
@@ -281,6 +284,7 @@ class Misbehaving(unittest.TestCase):
 
     def test_starttls_injection_is_refused(self):
         folder = servers.make_folder("mailotp-imap-tls-")
+        self.addCleanup(shutil.rmtree, folder)
         authority = servers.Authority(folder)
         certificate = authority.server("imap")
 
@@ -288,7 +292,7 @@ class Misbehaving(unittest.TestCase):
             session.send(f"{tag} OK go\r\n* 1 EXISTS\r\nA1 OK welcome\r\n")
             session.secure()
         with ScriptedImap(hooks={"STARTTLS": first_time(inject)}, tls="starttls", certificate=certificate) as server:
-            down = self.recovers(server, "starttls", {"tls": 2000}, ca_file=authority.file)
+            down = self.recovers(server, "starttls", {"tls": 5000}, ca_file=authority.file)
             self.assertIn("somebody else", down["reason"])
             self.assertEqual(server.count("LOGIN"), 1)  # of the second connection
 
@@ -301,6 +305,7 @@ class Misbehaving(unittest.TestCase):
 
     def test_certificates(self):
         folder = servers.make_folder("mailotp-imap-tls-")
+        self.addCleanup(shutil.rmtree, folder)
         authority = servers.Authority(folder)
         other = servers.Authority(folder, "other")
         cases = {"expired": authority.server("expired", expired=True), "self-signed": authority.server("own", self_signed=True),
