@@ -88,6 +88,7 @@ TEST_CASE("words of each class, without a code that says why") {
       {Class::auth, "550 SPF check failed"},
       {Class::sender_rejected, "553 sender address rejected: domain does not resolve"},
       {Class::sender_rejected, "550 Sender verify failed"},
+      {Class::sender_rejected, "La grupo eble ne ekzistas (https://groups.google.com/support/)."},
       {Class::spam, "554 this message appears to be spam"},
       {Class::spam, "550 message content rejected, UBE, id=1"},
       {Class::content, "554 a virus was found: virus detected"},
