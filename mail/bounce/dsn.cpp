@@ -96,6 +96,29 @@ std::string_view without_type(std::string_view value) {
   return trim(value.substr(semicolon + 1));
 }
 
+// What a local program's exit status means (sysexits.h), in Sendmail's words.
+std::string_view exit_words(std::string_view value) {
+  static constexpr std::array<std::string_view, 15> k_words{"command line usage error",
+                                                            "data format error",
+                                                            "cannot open input",
+                                                            "user unknown",
+                                                            "host unknown",
+                                                            "service unavailable",
+                                                            "internal software error",
+                                                            "system error",
+                                                            "critical system file missing",
+                                                            "cannot create output file",
+                                                            "input/output error",
+                                                            "temporary failure",
+                                                            "remote error in protocol",
+                                                            "permission denied",
+                                                            "local configuration error"};
+  value = trim(value);
+  if (value.size() != 2 || !is_digit(value[0]) || !is_digit(value[1])) return value;
+  const std::size_t status = static_cast<std::size_t>((value[0] - '0') * 10 + (value[1] - '0'));
+  return status >= 64 && status - 64 < k_words.size() ? k_words[status - 64] : value;
+}
+
 class DsnReader {
  public:
   DsnReader(std::string_view text, std::size_t limit, Dsn& dsn) : lines_(text), limit_(limit), dsn_(dsn) {}
@@ -187,7 +210,9 @@ class DsnReader {
         }
         break;
       case Name::diagnostic:
-        if (DsnRecipient* to = current(false)) add_diagnostic(*to, without_type(value));
+        if (DsnRecipient* to = current(false))
+          add_diagnostic(
+              *to, istarts_with(value, "x-unix;") ? exit_words(without_type(value)) : without_type(value));
         break;
       case Name::supplementary:
         if (DsnRecipient* to = current(false)) add_diagnostic(*to, value);

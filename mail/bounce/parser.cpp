@@ -242,7 +242,8 @@ class MailReader {
            .kind = kind,
            .status = one.status,
            .diagnostic = words_for(one),
-           .remote_host = one.remote_host});
+           .remote_host = one.remote_host,
+           .said = said_of(one)});
     }
     settle(whole, rule);
     return true;
@@ -286,15 +287,22 @@ class MailReader {
     }
   }
 
+  // What the text says of one recipient; empty when it names others.
+  std::string_view said_of(const DsnRecipient& one) {
+    for (const TextRecipient& said : words_.recipients) {
+      if (words_.recipients.size() == 1 || same_ignoring_case(said.address, one.final_address) ||
+          same_ignoring_case(said.address, one.original_address)) {
+        return said.diagnostic;
+      }
+    }
+    return {};
+  }
+
   // The diagnostic, or the words of the text where the fields have none.
   std::string_view words_for(const DsnRecipient& one) {
     if (trim(one.diagnostic).size() > 4) return one.diagnostic;
-    for (const TextRecipient& said : words_.recipients) {
-      const bool same = same_ignoring_case(said.address, one.final_address) ||
-                        same_ignoring_case(said.address, one.original_address) ||
-                        words_.recipients.size() == 1;
-      if (same && !said.diagnostic.empty()) return reason_of(said.diagnostic);
-    }
+    const std::string_view said = said_of(one);
+    if (!said.empty()) return reason_of(said);
     return texts_.empty() ? std::string_view(one.diagnostic)
                           : texts_.front().before_original().substr(0, k_words_max);
   }

@@ -54,7 +54,10 @@ bool is_bare_unknown(const Finding& finding, std::string_view status, int code) 
 // a handset that takes mail from friends alone), and to declare a living address dead costs more than to try
 // a dead one again.
 core::RefusedAt stage_of(const Finding& finding, std::string_view status, int code) {
-  const core::RefusedAt said = find_refused_at(finding.diagnostic);
+  core::RefusedAt said = find_refused_at(finding.diagnostic);
+  // The text names the command where the fields leave it out; only of MAIL does that change the meaning.
+  const bool at_mail = code >= 550 && find_refused_at(finding.said) == core::RefusedAt::mail;
+  if (said == core::RefusedAt::unknown && at_mail) said = core::RefusedAt::mail;
   if (said != core::RefusedAt::unknown || !is_bare_unknown(finding, status, code)) return said;
   if (!finding.address.empty() && icontains(finding.around, "rcpt to:<" + lower_case(finding.address)))
     return core::RefusedAt::rcpt;

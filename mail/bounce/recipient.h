@@ -14,7 +14,8 @@ struct Finding {
   std::string_view status = {};  // of the Status field, not of the words
   std::string_view diagnostic = {};
   std::string_view remote_host = {};
-  std::string_view around = {};  // the notice's text: may tell which command was refused
+  std::string_view said = {};    // of this recipient in the notice's text, and
+  std::string_view around = {};  // all of it: may tell which command was refused
 };
 
 [[nodiscard]] core::BouncedRecipient recipient_of(const Finding& finding);

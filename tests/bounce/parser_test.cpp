@@ -125,6 +125,13 @@ TEST_CASE("broken fields", "[bounce][dsn]") {
     mail.replace(mail.find(with_line), with_line.size(), "message/delivery-status\nReporting");
     CHECK(report_of(mail).recipients.size() == 1);
   }
+  SECTION("the exit status of a program") {
+    const core::BounceReport report = with_fields(
+        "Final-Recipient: rfc822; reader@example.net\nAction: failed\nStatus: 5.3.0\nDiagnostic-Code: "
+        "X-Unix; 71\n");
+    REQUIRE(report.recipients.size() == 1);
+    CHECK(report.recipients[0].diagnostic == "system error");
+  }
   SECTION("an empty report: the words") {
     const core::BounceReport report =
         report_of(dsn({.fields = "\n", .text = "<reader@example.net>: 550 5.1.1 gone\n"}));
