@@ -50,4 +50,9 @@ std::vector<AddressedTo> addressed_to(std::span<const HeaderField> fields, const
   return out;
 }
 
+bool is_of_mailbox(std::string_view address, const BounceMailbox& mailbox) {
+  std::string_view tag;
+  return !mailbox.local.empty() && tag_of(address, mailbox, tag);
+}
+
 }  // namespace mailotp::mail

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "mail/bounce/parser.h"
@@ -11,5 +12,8 @@ namespace mailotp::mail {
 
 [[nodiscard]] std::vector<AddressedTo> addressed_to(std::span<const HeaderField> fields,
                                                     const BounceMailbox& mailbox);
+
+// An address of the mailbox, with any tag or none.
+[[nodiscard]] bool is_of_mailbox(std::string_view address, const BounceMailbox& mailbox);
 
 }  // namespace mailotp::mail

@@ -42,7 +42,7 @@ class MailReader {
   ParsedMail run() {
     read_parts();
     decide();
-    if (!mailbox_.local.empty() && returns_a_notice()) {
+    if (!mailbox_.local.empty() && (returns_a_notice() || is_about_the_mailbox())) {
       parsed_.report.recipients.clear();
       settle(BounceKind::none, "notice-of-a-notice");
     }
@@ -158,6 +158,14 @@ class MailReader {
     original.return_path = returned_.return_path;
     original.has_return_path = !returned_.return_path.empty();
     return report || (!returned_.from.empty() && from_daemon_address(original) && null_return_path(original));
+  }
+
+  // What failed is a mail to us: nobody that we wrote to.
+  [[nodiscard]] bool is_about_the_mailbox() const {
+    const std::vector<core::BouncedRecipient>& all = parsed_.report.recipients;
+    return !all.empty() && std::all_of(all.begin(), all.end(), [this](const core::BouncedRecipient& one) {
+      return is_of_mailbox(one.address, mailbox_);
+    });
   }
 
   void settle(BounceKind kind, std::string_view rule) {

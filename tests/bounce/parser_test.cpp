@@ -311,6 +311,10 @@ TEST_CASE("a bounce of a bounce is none", "[bounce][kind]") {
       "this line is a copy of the message.\n\nReturn-Path: <>\nFrom: MAILER-DAEMON@other.example\nTo: "
       "bounce+k7q2@otp.example\nSubject: failure notice\n\nx\n"));
   CHECK(quoted.kind == BounceKind::none);
+  const core::BounceReport without =
+      report_of(dsn({.fields = fields("bounce+k7q2@otp.example", "failed", "5.1.1", "550 5.1.1 unknown")}));
+  CHECK(without.kind == BounceKind::none);
+  CHECK(without.recipients.empty());
 }
 
 TEST_CASE("the returned original's own bounce does not count", "[bounce][kind]") {
