@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/crash_point.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -155,6 +156,7 @@ void MailboxWatch::decide(const core::MailUid& mail, const core::Outcome& outcom
                            mail.uid, outcome ? "another answer" : quoted(outcome.error().what)));
     return links_.decide({mail, core::MailFate::leave});
   }
+  MAILOTP_CRASH_POINT("mail_recorded");
   if (mail.uidvalidity == uidvalidity_) {
     if (filed->fate == core::MailFate::leave)
       note_foreign(foreign_ + 1);
