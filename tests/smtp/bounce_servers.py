@@ -283,8 +283,9 @@ class BounceSystem:
 
 
 class CuttingProxy:
-    """A TCP proxy before a port of 127.0.0.1. `cut(when)`: of the next connection for which it holds, given all
-    that the server has sent, nothing more than that is passed on, and both sides are reset."""
+    """A TCP proxy before a port of 127.0.0.1. `cut(when)`: `when(said, passed)` gets all that the server has said on a
+    connection and how much of it has been passed on; the first time that it gives a number, only so many bytes of
+    it are, and the connection ends."""
 
     def __init__(self, target):
         self.target = target
@@ -295,12 +296,20 @@ class CuttingProxy:
         self.cuts = 0
         self.connections = 0
         self.sockets = set()
+        self.pumps = []
         self.thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self.thread.start()
 
     def cut(self, when):
         with self.lock:
             self.when = when
+
+    def drop(self):
+        """Ends every connection."""
+        with self.lock:
+            for one in self.sockets:
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
 
     def _accept(self):
         while True:
@@ -318,7 +327,9 @@ class CuttingProxy:
                 self.connections += 1
                 self.sockets |= {client, server}
             for work in ((client, server, False), (server, client, True)):
-                threading.Thread(target=self._pump, args=work, name="proxy", daemon=True).start()
+                pump = threading.Thread(target=self._pump, args=work, name="proxy", daemon=True)
+                pump.start()
+                self.pumps.append(pump)
 
     def _pump(self, source, sink, from_server):
         said = b""
@@ -340,7 +351,7 @@ class CuttingProxy:
     def _bytes_before_cut(self, said, passed):
         """How many of the new bytes still go on, when this is the place; else None."""
         with self.lock:
-            place = self.when(said) if self.when else None
+            place = self.when(said, passed) if self.when else None
             if place is None:
                 return None
             self.when = None
@@ -348,19 +359,27 @@ class CuttingProxy:
             return max(0, place - passed)
 
     def stop(self):
+        # Closing it alone would not wake the thread that waits in it.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join(BOUND)
         self.listener.close()
-        with self.lock:
-            for one in self.sockets:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-                one.close()
+        self.drop()
+        for pump in self.pumps:
+            pump.join(BOUND)
+        for one in self.sockets:
+            one.close()
 
 
 def inside_literal(after):
     """For CuttingProxy.cut, without TLS: `after` bytes into the first mail that the server sends."""
-    def when(said):
+    def when(said, _passed):
         found = re.search(rb"BODY\[\](?:<\d+>)? \{(\d+)\}\r\n", said)
         if not found or int(found.group(1)) <= after or len(said) < found.end() + after:
             return None
         return found.end() + after
     return when
+
+
+def after_bytes(count):
+    """For CuttingProxy.cut: where the server has said so much on a connection."""
+    return lambda said, passed: count if passed <= count < len(said) else None

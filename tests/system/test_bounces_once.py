@@ -85,6 +85,19 @@ class Cut(OnceTest):
     def behind_proxy(self):
         return self.up(imap={"port": self.proxy.port, "tls": "none"})
 
+    def cut_new_sessions(self, daemon, places):
+        """A session for each of the places, which ends there, with a bounce for each."""
+        challenges = {}
+        for place in places:
+            before = self.proxy.cuts
+            self.proxy.cut(bounce_servers.after_bytes(place))
+            self.proxy.drop()
+            challenges.update(self.create_unknown(daemon, 1))
+            wait_for(lambda: self.proxy.cuts > before,
+                     lambda place=place: f"a session is cut after {place} bytes; {daemon.log_tail()}")
+            self.assert_once(daemon, challenges)
+        self.wait_mailbox(daemon, "up")
+
     def assert_cut_and_once(self, daemon, challenges):
         self.assert_once(daemon, challenges)
         self.assertEqual(self.proxy.cuts, 1, "the connection was cut where it was meant to be")
@@ -103,19 +116,18 @@ class Cut(OnceTest):
     def test_before_the_answer_to_a_move(self):
         """The mail is gone, and the agent does not know."""
         daemon = self.behind_proxy()
-        self.proxy.cut(lambda said: said.index(b"[COPYUID") - 5 if b"[COPYUID" in said else None)
+        self.proxy.cut(lambda said, _: said.index(b"[COPYUID") - 5 if b"[COPYUID" in said else None)
         self.assert_cut_and_once(daemon, self.create_unknown(daemon, 2))
 
-    def test_at_every_stage_of_a_session(self):
-        """After so many bytes, from the greeting on: each of them ends in a new session, and nothing is lost."""
-        daemon = self.behind_proxy()
-        challenges = {}
-        for cut in (20, 120, 700, 1500):
-            before = self.proxy.cuts
-            self.proxy.cut(lambda said, cut=cut: cut if len(said) > cut else None)
-            challenges.update(self.create_unknown(daemon, 1))
-            self.assert_once(daemon, challenges)
-            wait_for(lambda: self.proxy.cuts > before, f"a connection is cut after {cut} bytes")
+    def test_before_the_mailbox_is_open(self):
+        """In the greeting, the login and the folders."""
+        self.cut_new_sessions(self.behind_proxy(), (20, 250, 600))
+
+    def test_under_tls(self):
+        """In the handshake, and in what follows it."""
+        self.proxy = bounce_servers.CuttingProxy(self.dovecot.imaps_port)
+        self.addCleanup(self.proxy.stop)
+        self.cut_new_sessions(self.up(imap={"port": self.proxy.port}), (100, 2000, 3500))
 
 
 class UidValidity(OnceTest):
