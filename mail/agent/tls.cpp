@@ -108,7 +108,10 @@ core::Result<TlsPtr> TlsContext::connection(const std::string& server_name) cons
 std::string tls_failure(ssl_st* ssl) {
   const long verdict = SSL_get_verify_result(ssl);
   std::string cause = last_error();
-  if (SSL_is_init_finished(ssl) == 1) return "TLS broke off: " + channel::printable(cause, 200);
+  // Told by the peer's Finished message: after a fatal error the connection counts as not set up any more.
+  char finished = 0;
+  if (SSL_get_peer_finished(ssl, &finished, sizeof finished) > 0)
+    return "TLS broke off: " + channel::printable(cause, 200);
   if (verdict == X509_V_OK) return "TLS handshake failed: " + channel::printable(cause, 200);
   const auto* note = static_cast<const std::string*>(SSL_get_ex_data(ssl, note_index()));
   return std::string(k_certificate_refused) + X509_verify_cert_error_string(verdict) +
