@@ -266,11 +266,13 @@ BounceClass weigh(const Evidence& evidence) {
   const StatusMeaning* const status = meaning_of_status(evidence.status);
   if (phrase != nullptr && phrase->weight >= Weight::certain) return phrase->bounce_class;
   if (const auto by_provider = meaning_at(evidence.provider, detail, evidence.at)) return *by_provider;
-  // These codes say that the mailbox exists (RFC 3463 section 3.3): "user unknown" is believed to RCPT alone.
+  // These codes say that the mailbox exists (RFC 3463 section 3.3): "user unknown" is believed to RCPT alone,
+  // and after the mail it is a filter's.
   const bool exists = detail == "2.0" || detail == "2.1";
   if (exists && phrase != nullptr && phrase->weight == Weight::plain &&
       phrase->bounce_class == BounceClass::user_unknown)
-    return evidence.at == RefusedAt::rcpt ? BounceClass::user_unknown : status->bounce_class;
+    return evidence.at == RefusedAt::rcpt || evidence.at == RefusedAt::data ? BounceClass::user_unknown
+                                                                            : status->bounce_class;
   if (status != nullptr && status->specific) return status->bounce_class;
   if (phrase != nullptr && phrase->weight == Weight::plain) return phrase->bounce_class;
   if (status != nullptr) return status->bounce_class;

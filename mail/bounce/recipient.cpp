@@ -55,9 +55,11 @@ bool is_bare_unknown(const Finding& finding, std::string_view status, int code) 
 // a dead one again.
 core::RefusedAt stage_of(const Finding& finding, std::string_view status, int code) {
   core::RefusedAt said = find_refused_at(finding.diagnostic);
-  // The text names the command where the fields leave it out; only of MAIL does that change the meaning.
-  const bool at_mail = code >= 550 && find_refused_at(finding.said) == core::RefusedAt::mail;
-  if (said == core::RefusedAt::unknown && at_mail) said = core::RefusedAt::mail;
+  // The text names the command where the fields leave it out; only before RCPT does that change the meaning.
+  if (said == core::RefusedAt::unknown && code >= 550) {
+    const core::RefusedAt told = find_refused_at(finding.said);
+    if (told == core::RefusedAt::mail || told == core::RefusedAt::session) said = told;
+  }
   if (said != core::RefusedAt::unknown || !is_bare_unknown(finding, status, code)) return said;
   if (!finding.address.empty() && icontains(finding.around, "rcpt to:<" + lower_case(finding.address)))
     return core::RefusedAt::rcpt;
@@ -68,7 +70,9 @@ core::RefusedAt stage_of(const Finding& finding, std::string_view status, int co
   const bool rcpt = std::any_of(k_signs.begin(), k_signs.end(), [&](std::string_view sign) {
     return icontains(finding.diagnostic, sign) || icontains(finding.around, sign);
   });
-  return rcpt ? core::RefusedAt::rcpt : core::RefusedAt::data;
+  if (rcpt) return core::RefusedAt::rcpt;
+  const bool disabled = status.ends_with(".2.1");  // says enough without
+  return disabled ? core::RefusedAt::unknown : core::RefusedAt::data;
 }
 
 void add_class(const Finding& finding, int code, core::BouncedRecipient& out) {

@@ -35,6 +35,8 @@ constexpr std::array k_said{
     Said{"after pipelined data", core::RefusedAt::data},
     Said{"after data", core::RefusedAt::data},
     Said{"after initial connection", core::RefusedAt::session},
+    Said{"after ehlo", core::RefusedAt::session},
+    Said{"after helo", core::RefusedAt::session},
     Said{"after rcpt command", core::RefusedAt::rcpt},
     Said{"for rcpt command", core::RefusedAt::rcpt},
     Said{"for text command", core::RefusedAt::data},

@@ -201,13 +201,17 @@ class ListReader {
     static constexpr CharSet k_after(":;,> \t");
     behind.remove_prefix(k_after.skip(behind));
     if (sentence) append_words(before_, recipient.diagnostic);
+    if (format_.shape == Shape::reply) before_.clear();
     append_words(behind, recipient.diagnostic);
   }
 
   // Words about the last recipient; where they are indented, what follows them without an indent is about
   // all.
   void append_detail(std::string_view line) {
-    if (report_.recipients.empty()) return append_words(line, before_);
+    // In a transcript the words about an address stand before it, from the session with its host on.
+    const bool transcript = format_.shape == Shape::reply;
+    if (transcript && istarts_with(line.substr(decoration_length(line)), "while talking to")) before_.clear();
+    if (report_.recipients.empty() || transcript) return append_words(line, before_);
     const bool indented = line.front() == ' ' || line.front() == '\t';
     const bool closed = after_empty_ && details_indented_ && !indented && format_.shape == Shape::listed;
     if (closed) details_closed_ = true;

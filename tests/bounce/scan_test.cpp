@@ -252,6 +252,7 @@ TEST_CASE("codes in words", "[bounce][words]") {
   CHECK(find_refused_at("550 no (in reply to RCPT TO command)") == RefusedAt::rcpt);
   CHECK(find_refused_at("error from remote mail server after end of data: x") == RefusedAt::data);
   CHECK(find_refused_at("hereafter data") == RefusedAt::unknown);
+  CHECK(find_refused_at("from remote mail server after EHLO a.example: 550 no") == RefusedAt::session);
   const std::string_view transcript =
       ">>> RCPT To:<a@b.example>\n<<< 550 5.1.1 no\n>>> DATA\n<<< 550 5.2.1 filtered\n";
   CHECK(find_refused_at(transcript, "550 5.2.1 filtered") == RefusedAt::data);

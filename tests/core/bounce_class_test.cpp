@@ -218,6 +218,7 @@ TEST_CASE("words that name an address or a domain mean the one that the command 
       // The mailbox exists, says the code; but RCPT answers about nothing else than the address.
       {Class::user_unknown, "550 5.2.1 user unknown", "5.2.1", {}, RefusedAt::rcpt},
       {Class::mailbox_disabled, "550 5.2.1 user unknown", "5.2.1"},
+      {Class::recipient_filtered, "550 5.2.1 user unknown", "5.2.1", {}, RefusedAt::data},
       {Class::user_unknown, "550 5.2.0 user unknown", "5.2.0", {}, RefusedAt::rcpt},
       {Class::recipient_filtered, "550 5.2.0 user unknown", "5.2.0"},
   });
@@ -295,6 +296,32 @@ TEST_CASE("case, folded lines and the codes of many lines are all the same") {
     CAPTURE(text);
     CHECK(class_of(text) == Class::user_unknown);
   }
+}
+
+TEST_CASE("words that a longer text turns around") {
+  check({
+      {Class::recipient_filtered, "This user doesn't have a mail.example account (a@mail.example)"},
+      {Class::recipient_filtered, "Invalid Address, ERROR_CODE :550, ERROR_CODE :Requested action not taken"},
+      {Class::expired, "Error, ERROR_CODE :421, Host not reachable"},
+      {Class::unknown, "550 5.0.0 <a@mail.example>: Recipient address rejected: On hold", "5.0.0"},
+      {Class::unknown, "450 4.0.0 Temporary failure", "4.0.0"},
+      {Class::system, "451 Temporary failure, come again"},
+      {Class::ip_blocked,
+       "550-5.7.1 this message is likely suspicious due to the very low reputation of the "
+       "sending domain, and is blocked",
+       "5.7.1"},
+      {Class::ip_blocked, "550 You cannot send E-Mail to yourself"},
+      {Class::content, "554 Email rejected due to security policies - MCSpamSignature.x.1", "5.0.0"},
+      {Class::policy, "554 Email rejected due to security policies", "5.0.0"},
+      {Class::host_unknown, "550 5.1.2 a@mail.example... Host unknown (Name server: .: host not found)",
+       "5.1.2"},
+      {Class::network,
+       "Sorry, I wasn't able to establish an SMTP connection. (#4.4.1) I'm not going to try "
+       "again; this message has been in the queue too long.",
+       "4.4.1"},
+      {Class::system, "452 4.4.5 Insufficient disk space; try again later", "4.4.7"},
+      {Class::system, "local-part of envelope contains utf8 but remote server did not offer SMTPUTF8"},
+  });
 }
 
 TEST_CASE("only the first 2,000 bytes count") {

@@ -60,7 +60,7 @@ std::string json_string(std::string_view text) {
 
 // The default weights: the address itself is dead.
 bool is_hard(const core::BouncedRecipient& one) {
-  if (one.kind != core::BounceKind::bounce) return false;
+  if (one.kind != core::BounceKind::bounce || one.permanent == false) return false;
   if (one.bounce_class == core::BounceClass::host_not_accepting) return one.null_mx;
   return one.bounce_class == core::BounceClass::user_unknown ||
          one.bounce_class == core::BounceClass::host_unknown;
