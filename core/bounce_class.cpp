@@ -186,10 +186,15 @@ bool is_part(const Match& match, const Match& other) {
 const words::Phrase* best_phrase(const Matches& matches, Provider provider) {
   const auto found = std::span(matches.of).first(matches.count);
   const words::Phrase* best = nullptr;
+  const auto counts = [provider](const Match& match) {
+    return match.phrase->provider == Provider::any || match.phrase->provider == provider;
+  };
   for (const Match& match : found) {
-    if (match.phrase->provider != Provider::any && match.phrase->provider != provider) continue;
+    if (!counts(match)) continue;
     if (best != nullptr && rank_of(*match.phrase) <= rank_of(*best)) continue;
-    if (std::ranges::any_of(found, [&](const Match& other) { return is_part(match, other); })) continue;
+    if (std::ranges::any_of(found,
+                            [&](const Match& other) { return counts(other) && is_part(match, other); }))
+      continue;
     best = match.phrase;
   }
   return best;
@@ -295,7 +300,8 @@ BounceClass at_stage(BounceClass found, const Evidence& evidence) {
       return (by_words && names_one) || loosely ? BounceClass::sender_rejected : found;
     case RefusedAt::data:
       // A filter says so after the mail was seen, even in the words for an address that does not exist.
-      return found == BounceClass::user_unknown && detail_of(evidence.status) != "1.1"
+      return found == BounceClass::user_unknown && detail_of(evidence.status) != "1.1" &&
+                     (!by_words || evidence.phrase->weight < Weight::tag)
                  ? BounceClass::recipient_filtered
                  : found;
     case RefusedAt::rcpt:

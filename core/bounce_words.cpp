@@ -160,6 +160,7 @@ constexpr auto k_status_meanings = std::to_array<StatusMeaning>({
     {"7.28", spam, true},
     {"7.29", auth, true},
     {"7.30", security, true},
+    {"7.51", ip_blocked, true},
     {"7.57", security, true},
     {"7.124", sender_rejected, true},
     {"7.133", sender_rejected, true},
