@@ -286,11 +286,17 @@ BounceClass weigh(const Evidence& evidence) {
   return phrase->bounce_class;
 }
 
+bool says_unknown(std::string_view status) {
+  const StatusMeaning* const meaning = meaning_of_status(status);
+  return meaning != nullptr && meaning->specific && meaning->bounce_class == BounceClass::user_unknown;
+}
+
 // Words that name an address or a domain mean the one that the command in flight gave.
 BounceClass at_stage(BounceClass found, const Evidence& evidence) {
   const bool names_one = found == BounceClass::user_unknown || found == BounceClass::host_unknown;
   const bool by_words = evidence.phrase != nullptr && evidence.phrase->bounce_class == found;
-  const bool loosely = by_words && found == BounceClass::policy && evidence.phrase->weight < Weight::certain;
+  const bool loosely =
+      found == BounceClass::policy && (!by_words || evidence.phrase->weight < Weight::certain);
   switch (evidence.at) {
     case RefusedAt::session:
       return (by_words && names_one) || loosely || found == BounceClass::sender_rejected
@@ -300,7 +306,7 @@ BounceClass at_stage(BounceClass found, const Evidence& evidence) {
       return (by_words && names_one) || loosely ? BounceClass::sender_rejected : found;
     case RefusedAt::data:
       // A filter says so after the mail was seen, even in the words for an address that does not exist.
-      return found == BounceClass::user_unknown && detail_of(evidence.status) != "1.1" &&
+      return found == BounceClass::user_unknown && !says_unknown(evidence.status) &&
                      (!by_words || evidence.phrase->weight < Weight::tag)
                  ? BounceClass::recipient_filtered
                  : found;

@@ -1,5 +1,6 @@
 #include "mail/bounce/dsn.h"
 
+#include <algorithm>
 #include <array>
 
 #include "mail/bounce/ascii.h"
@@ -114,9 +115,10 @@ std::string_view exit_words(std::string_view value) {
                                                             "permission denied",
                                                             "local configuration error"};
   value = trim(value);
-  if (value.size() != 2 || !is_digit(value[0]) || !is_digit(value[1])) return value;
+  if (value.empty() || value.size() > 3 || !std::all_of(value.begin(), value.end(), is_digit)) return value;
+  if (value.size() != 2) return "unknown mailer error";
   const std::size_t status = static_cast<std::size_t>((value[0] - '0') * 10 + (value[1] - '0'));
-  return status >= 64 && status - 64 < k_words.size() ? k_words[status - 64] : value;
+  return status >= 64 && status - 64 < k_words.size() ? k_words[status - 64] : "unknown mailer error";
 }
 
 class DsnReader {

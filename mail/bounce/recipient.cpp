@@ -54,16 +54,15 @@ bool is_bare_unknown(const Finding& finding, std::string_view status, int code) 
 // a handset that takes mail from friends alone), and to declare a living address dead costs more than to try
 // a dead one again.
 core::RefusedAt stage_of(const Finding& finding, std::string_view status, int code) {
-  core::RefusedAt said = find_refused_at(finding.diagnostic);
-  // The text names the command where the fields leave it out; only before RCPT does that change the meaning.
-  if (said == core::RefusedAt::unknown && code >= 550) {
-    const core::RefusedAt told = find_refused_at(finding.said);
-    if (told == core::RefusedAt::mail || told == core::RefusedAt::session) said = told;
-  }
-  if (said != core::RefusedAt::unknown || !is_bare_unknown(finding, status, code)) return said;
+  const core::RefusedAt said = find_refused_at(finding.diagnostic);
+  if (said != core::RefusedAt::unknown) return said;
+  // The text names the command where the fields leave it out: in a transcript, or of this recipient.
+  core::RefusedAt told = find_refused_at(finding.around, finding.diagnostic);
+  if (told == core::RefusedAt::unknown) told = find_refused_at(finding.said);
+  if (!is_bare_unknown(finding, status, code))
+    return code >= 500 && told != core::RefusedAt::rcpt ? told : core::RefusedAt::unknown;
   if (!finding.address.empty() && icontains(finding.around, "rcpt to:<" + lower_case(finding.address)))
     return core::RefusedAt::rcpt;
-  const core::RefusedAt told = find_refused_at(finding.around, finding.diagnostic);
   if (told != core::RefusedAt::unknown) return told;
   static constexpr std::array<std::string_view, 4> k_signs{"rcpt", "does not like recipient",
                                                            "recipient address rejected", "mailbox table"};
@@ -79,12 +78,21 @@ void add_class(const Finding& finding, int code, core::BouncedRecipient& out) {
   const std::size_t at = out.address.rfind('@');
   const std::string domain =
       at == std::string::npos ? std::string() : lower_case(std::string_view(out.address).substr(at + 1));
-  const core::RefusalClass found = core::classify({.status = out.status,
-                                                   .code = code,
-                                                   .diagnostic = finding.diagnostic,
-                                                   .remote_host = out.remote_host,
-                                                   .recipient_domain = domain,
-                                                   .at = stage_of(finding, out.status, code)});
+  core::RefusalWords words{.status = out.status,
+                           .code = code,
+                           .diagnostic = finding.diagnostic,
+                           .remote_host = out.remote_host,
+                           .recipient_domain = domain,
+                           .at = stage_of(finding, out.status, code)};
+  core::RefusalClass found = core::classify(words);
+  if (words.at == core::RefusedAt::rcpt && found.bounce_class == BounceClass::user_unknown) {
+    // A second-hand 550 alone, without words or a status, proves nothing about the address.
+    words.at = core::RefusedAt::unknown;
+    const core::RefusalClass by_words = core::classify(words);
+    if (by_words.bounce_class == BounceClass::unknown) found = by_words;
+  }
+  if (finding.kind == BounceKind::delay && found.bounce_class == BounceClass::unknown)
+    found.bounce_class = BounceClass::expired;
   out.bounce_class = found.bounce_class;
   out.null_mx = found.null_mx;
   if (found.permanent) out.permanent = found.permanent;

@@ -36,6 +36,15 @@ constexpr std::array k_said{
     Said{"after data", core::RefusedAt::data},
     Said{"after initial connection", core::RefusedAt::session},
     Said{"after ehlo", core::RefusedAt::session},
+    Said{"refused to talk to me", core::RefusedAt::session},
+    Said{"but my name was rejected", core::RefusedAt::session},
+    Said{"but sender was rejected", core::RefusedAt::mail},
+    Said{"failed on data command", core::RefusedAt::data},
+    Said{"failed after i sent", core::RefusedAt::data},
+    Said{"state 14)", core::RefusedAt::rcpt},  // Gmail's
+    Said{"state 15)", core::RefusedAt::data},
+    Said{"state 17)", core::RefusedAt::data},
+    Said{"state 18)", core::RefusedAt::data},
     Said{"after helo", core::RefusedAt::session},
     Said{"after rcpt command", core::RefusedAt::rcpt},
     Said{"for rcpt command", core::RefusedAt::rcpt},
@@ -110,7 +119,7 @@ int find_reply_code(std::string_view text) {
 }
 
 core::RefusedAt find_refused_at(std::string_view text) {
-  static constexpr CharSet k_first("raf[ls");  // what the phrases begin with
+  static constexpr CharSet k_first("rabf[ls");  // what the phrases begin with
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (!k_first.has(lower(text[i])) || (i > 0 && is_alnum(text[i - 1]))) continue;
     for (const Said& said : k_said) {

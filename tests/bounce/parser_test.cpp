@@ -216,6 +216,42 @@ TEST_CASE("user unknown is hard only where RCPT was refused or the status says i
   CHECK(class_of("5.1.1", "550 5.1.1 User unknown", "words\n") == BounceClass::user_unknown);
 }
 
+TEST_CASE("the command that was refused stands in the text", "[bounce][dsn]") {
+  const auto class_of = [](std::string_view status, std::string_view diagnostic, std::string_view text) {
+    return report_of(dsn({.fields = fields("reader@example.net", "failed", status, diagnostic),
+                          .text = std::string(text)}))
+        .recipients.at(0)
+        .bounce_class;
+  };
+  CHECK(class_of("5.0.0", "550 No such user", ">>> DATA\n<<< 550 No such user\n") ==
+        BounceClass::recipient_filtered);
+  CHECK(class_of("5.1.6", "551 not our customer", ">>> DATA\n<<< 551 not our customer\n") ==
+        BounceClass::user_unknown);
+  CHECK(class_of("5.7.1", "550 5.7.1 Go", ">>> MAIL From:<a@otp.example>\n<<< 550 5.7.1 Go\n") ==
+        BounceClass::sender_rejected);
+  CHECK(class_of("5.0.0", "554 Go", ">>> EHLO otp.example\n<<< 554 Go\n") == BounceClass::ip_blocked);
+  CHECK(class_of("5.0.0", "550 Go", ">>> RCPT To:<reader@example.net>\n<<< 550 Go\n") ==
+        BounceClass::unknown);
+}
+
+TEST_CASE("a local program's exit status is a failure of the system", "[bounce][dsn]") {
+  const auto class_of = [](std::string_view type_and_status) {
+    std::string all = fields("reader@example.net", "failed", "5.0.0", "@");
+    all.replace(all.find("smtp; @"), 7, type_and_status);
+    return report_of(dsn({.fields = all})).recipients.at(0).bounce_class;
+  };
+  CHECK(class_of("X-Unix; 255") == BounceClass::system);
+  CHECK(class_of("X-Unix; 1") == BounceClass::system);
+}
+
+TEST_CASE("a delay that says no reason is one of time", "[bounce][dsn]") {
+  const core::BouncedRecipient one =
+      report_of(dsn({.fields = fields("reader@example.net", "delayed", "4.0.0", "450 come again")}))
+          .recipients.at(0);
+  CHECK(one.bounce_class == BounceClass::expired);
+  CHECK(one.permanent == false);
+}
+
 TEST_CASE("a well-formed report beats the headers of automatic replies", "[bounce][kind]") {
   std::string mail = dsn({.fields = k_refused, .subject = "Automatic reply: gone"});
   mail.insert(0, "Precedence: auto_reply\nX-Autoreply: yes\nAuto-Submitted: auto-replied\n");

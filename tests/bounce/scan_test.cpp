@@ -252,6 +252,9 @@ TEST_CASE("codes in words", "[bounce][words]") {
   CHECK(find_refused_at("550 no (in reply to RCPT TO command)") == RefusedAt::rcpt);
   CHECK(find_refused_at("error from remote mail server after end of data: x") == RefusedAt::data);
   CHECK(find_refused_at("hereafter data") == RefusedAt::unknown);
+  CHECK(find_refused_at("host a.example refused to talk to me: 554 no") == RefusedAt::session);
+  CHECK(find_refused_at("Connected to 192.0.2.1 but sender was rejected.") == RefusedAt::mail);
+  CHECK(find_refused_at("550 550 Unknown user (state 18).") == RefusedAt::data);
   CHECK(find_refused_at("from remote mail server after EHLO a.example: 550 no") == RefusedAt::session);
   const std::string_view transcript =
       ">>> RCPT To:<a@b.example>\n<<< 550 5.1.1 no\n>>> DATA\n<<< 550 5.2.1 filtered\n";

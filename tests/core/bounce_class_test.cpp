@@ -408,6 +408,13 @@ TEST_CASE("more words of servers, lists and providers") {
       {Class::recipient_filtered, "550 <a@mail.example>: User unknown", "5.0.0", "mx.mail.example",
        RefusedAt::data},
       {Class::sender_rejected, "550 Suspected spam", "5.0.0", "mx3.qq.com"},
+      {Class::sender_rejected,
+       "error after end of data: host a.example: 553 <a@mail.example> does not exist"},
+      {Class::recipient_filtered, "554 554 5.7.0 no thanks (state 18).", "5.7.0"},
+      {Class::system, "535 SMTP AUTH failed with the remote server. (state 8)."},
+      {Class::mailbox_full, "cannot update mailbox: error writing message: File too large"},
+      {Class::system, "504 Command parameter not implemented", "5.0.0", "mx.docomo.ne.jp", RefusedAt::data},
+      {Class::sender_rejected, "550 5.7.1 no", "5.7.1", {}, RefusedAt::mail},
       {Class::spam, "550 Suspected spam", "5.0.0", "mx.mail.example"},
   });
 }

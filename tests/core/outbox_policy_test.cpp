@@ -247,7 +247,7 @@ TEST_CASE("verdicts of refusals") {
            {Stage::mail, reply(550, "5.1.8"), refused, "sender-rejected"},
            {Stage::mail, reply(553, "5.1.7"), refused, "sender-rejected"},
            {Stage::mail, reply(550), refused, "sender-rejected"},
-           {Stage::mail, reply(550, "5.7.1"), refused, "policy"},
+           {Stage::mail, reply(550, "5.7.1"), refused, "sender-rejected"},
            {Stage::mail, reply(552, "5.3.4"), refused, "content"},
            {Stage::mail, reply(552), refused, "content"},
            {Stage::dot, reply(552), refused, "content"},
