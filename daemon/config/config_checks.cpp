@@ -70,10 +70,24 @@ void check_relays(const core::Config& config, Findings& findings) {
   }
 }
 
+// INBOX is one folder in whatever case it is written (RFC 9051 section 5.1).
+std::string folder_of(const std::string& name) {
+  std::string upper = name;
+  for (char& c : upper)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return upper == "INBOX" ? upper : name;
+}
+
 void check_bounces(const core::BouncesConfig& bounces, Findings& findings) {
   check_tls(bounces.tls, bounces.host, "bounces", findings);
-  if (bounces.processed == bounces.mailbox || bounces.unrecognised == bounces.mailbox)
+  const std::string mailbox = folder_of(bounces.mailbox);
+  const std::string processed = folder_of(bounces.processed);
+  const std::string unrecognised = folder_of(bounces.unrecognised);
+  if (processed == mailbox || unrecognised == mailbox)
     findings.refuse("bounces.mailbox", "processed and unrecognised must be other folders than mailbox");
+  // What is old in `processed` is removed, what is in `unrecognised` is nobody's to remove.
+  if (processed == unrecognised)
+    findings.refuse("bounces.processed", "processed and unrecognised must be different folders");
 }
 
 // "bounces+TOKEN" must be a local part (RFC 5321 section 4.5.3.1.1: 64 octets).

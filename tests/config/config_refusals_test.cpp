@@ -149,6 +149,8 @@ const std::vector<BadTail> k_bad_tails{
     {"[bounces]\nhost = \"i.example\"\n", "8:1", "[bounces] needs the key username"},
     {"[bounces]\nhost = \"i.example\"\nusername = \"u\"\ntls = \"none\"\n", "11:7", "tls \"none\" is for a host on the loopback"},
     {"[bounces]\nhost = \"i.example\"\nusername = \"u\"\nprocessed = \"INBOX\"\n", "8:1", "must be other folders than mailbox"},
+    {"[bounces]\nhost = \"i.example\"\nusername = \"u\"\nprocessed = \"Inbox\"\n", "8:1", "must be other folders than mailbox"},
+    {"[bounces]\nhost = \"i.example\"\nusername = \"u\"\nprocessed = \"a\"\nunrecognised = \"a\"\n", "11:13", "must be different folders"},
     {"[purpose.login]\nttl = \"60s\"\n", "9:7", "usable_minimum (1m) must be less than ttl (1m)"},
     {"[purpose.login]\nusable_minimum = \"10m\"\n", "9:18", "usable_minimum (10m) must be less than ttl (10m)"},
     {"[purpose.login]\nlength = 5\n", "9:10", "length 5 with alphabet digits is too easy to guess"},
