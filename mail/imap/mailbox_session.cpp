@@ -93,6 +93,11 @@ Tried<> MailboxSession::make_folders() {
     if (!found) return trouble("folders", found.error());
     *folder = std::move(*found);
   }
+  // The server's prefix can make one folder of two names. What is old in `processed` is removed: it must be
+  // nothing else.
+  if (processed_ == mailbox_ || unrecognised_ == mailbox_ || processed_ == unrecognised_)
+    return tl::unexpected(
+        Trouble{"folders", "mailbox, processed and unrecognised are not three folders of the server", {}});
   return {};
 }
 
@@ -227,6 +232,11 @@ Tried<> MailboxSession::look() {
             [](const FetchedMail& a, const FetchedMail& b) { return a.uid < b.uid; });
   for (const FetchedMail& mail : *mails)
     if (mail.uid > last_uid_ && (listed_.empty() || listed_.back().uid != mail.uid)) listed_.push_back(mail);
+  if (!listed_.empty() || !look_again_) return {};
+  // Numbers whose mails another client has expunged, which no answer to FETCH may tell (RFC 9051 section
+  // 7.5.1). When the server has nothing to tell, asking again at once would ask for ever.
+  if (auto asked = client_.noop(); !asked) return trouble("fetch", asked.error());
+  look_again_ = client_.heard().exists < exists;
   return {};
 }
 

@@ -336,6 +336,15 @@ class Misbehaving(unittest.TestCase):
                 self.works(server)
                 self.assertEqual(sorted(server.mailbox.folders), ["INBOX.Processed", "INBOX.Unrecognised"])
 
+    def test_two_names_of_one_folder_are_refused(self):
+        namespace = {"NAMESPACE": lambda session, tag, _: session.send(
+            f'* NAMESPACE (("INBOX." ".")) NIL NIL\r\n{tag} OK\r\n') or True}
+        with ScriptedImap(hooks=namespace) as server:
+            server.mailbox.folders["INBOX.Processed"] = []
+            with Agent(server.settings(mailbox="INBOX.Processed"), QUICK) as agent:
+                self.assertIn("not three folders", agent.down("folders")["reason"])
+                self.assertEqual(server.count("SELECT"), 0)
+
     def test_a_folder_that_is_removed_is_made_again(self):
         def gone(session, tag, _arguments):
             session.box.folders.clear()
@@ -366,6 +375,38 @@ class Misbehaving(unittest.TestCase):
             with Agent(server.settings(), QUICK) as agent:
                 agent.wait_moved(3)
                 self.assertEqual(sorted(agent.memory.reads), [1, 3])
+
+    def test_mails_that_another_client_expunged_before_they_were_listed(self):
+        """More of them than one command lists; the server tells of it after NOOP alone (RFC 9051 section 7.5.1)."""
+        told = []
+
+        def select(session, tag, arguments):
+            if told or arguments.strip('"') != "INBOX":
+                return False
+            session.send(f"* 513 EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n{tag} OK [READ-WRITE] done\r\n")
+            return True
+
+        def fetch(session, tag, arguments):
+            if told:
+                return False
+            first, _, last = arguments.split(" ")[0].partition(":")
+            for uid in session.box.mails:
+                if int(first) <= uid <= int(last or first):
+                    session.send(f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(session.box.mails[uid])})\r\n")
+            session.send(f"{tag} OK\r\n")
+            return True
+
+        def noop(session, _tag, _arguments):
+            if not told:
+                session.send("* 1 EXPUNGE\r\n" * 510)
+                told.append(1)
+            return False
+        with ScriptedImap(hooks={"SELECT": select, "FETCH": fetch, "NOOP": noop}) as server:
+            server.mailbox.mails = {uid: dsn(uid) for uid in (511, 512, 513)}
+            with Agent(server.settings()) as agent:
+                agent.wait_moved(3)
+                self.assertEqual(sorted(agent.memory.moved), [511, 512, 513])
+                self.assertLess(server.count("FETCH"), 40)
 
     def test_a_mail_that_the_server_cannot_give_stops_nothing(self):
         bad = {"cut": lambda session, tag: session.cut(),
