@@ -37,6 +37,19 @@ std::string imap_date(std::time_t at) {
          std::to_string(1900 + parts.tm_year);
 }
 
+// The search key of mails that are addressed to the bounce address, with or without a tag.
+std::string to_bounces(const core::MailboxSettings& settings) {
+  std::string key;
+  for (const std::string& address :
+       {settings.bounce_local + "@" + settings.bounce_domain, settings.bounce_local + "+"}) {
+    for (const std::string_view field : {"To", "Delivered-To", "X-Original-To", "Envelope-To"}) {
+      std::string one = "HEADER " + std::string(field) + " " + quoted(address);
+      key = key.empty() ? std::move(one) : "OR " + one + " " + key;
+    }
+  }
+  return key;
+}
+
 core::MailRead read_mail(std::string_view bytes, const core::MailboxSettings& settings) {
   core::MailRead read;
   (void)::SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), read.hash.data());
@@ -401,6 +414,8 @@ Tried<> MailboxSession::sweep() {
   return {};
 }
 
+// A person may have had a folder of that name, with mails of her own: only what came to the bounce address
+// goes.
 core::Result<> MailboxSession::sweep_processed() {
   if (auto selected = client_.select(processed_); !selected) return selected;
   const std::string before =
@@ -410,7 +425,7 @@ core::Result<> MailboxSession::sweep_processed() {
     const std::uint32_t last = std::min(heard.exists, first + k_sweep - 1);
     heard.found.clear();
     if (auto asked = client_.ask("UID SEARCH " + std::to_string(first) + ":" + std::to_string(last) +
-                                 " UNDELETED BEFORE " + before);
+                                 " UNDELETED BEFORE " + before + " " + to_bounces(settings_));
         !asked)
       return asked;
     std::vector<std::uint32_t> old = std::exchange(heard.found, {});

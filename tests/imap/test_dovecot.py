@@ -163,10 +163,13 @@ class Dovecot(unittest.TestCase):
         SERVER.put(user, [dsn(n) for n in range(1, 6)], "Processed", date=long_ago())
         SERVER.put(user, [dsn(6)], "Processed")
         SERVER.put(user, [dsn(7)], "Processed", date=long_ago(29))
+        SERVER.put(user, [dsn(8, tag="rabc")], "Processed", date=long_ago())
+        SERVER.put(user, [letter(9)], "Processed", date=long_ago())  # a person's folder of the same name
         SERVER.put(user, [letter(1), letter(2)], date=long_ago())
         with Agent(SERVER.settings(user)) as agent:
             agent.up()
-            self.assertEqual(ids(SERVER.state(user, "Processed")), ["<6@mx.example.net>", "<7@mx.example.net>"])
+            self.assertEqual(ids(SERVER.state(user, "Processed")), ["<6@mx.example.net>", "<7@mx.example.net>",
+                                                                   "<letter9@example.org>"])
             self.assertEqual(len(SERVER.state(user)), 2)
 
     def test_folders_in_other_letters_and_deeper(self):
