@@ -3,6 +3,7 @@
 Environment: MAILOTP_BIN, the folder of the programs.
 """
 import base64
+import contextlib
 import json
 import os
 import queue
@@ -69,6 +70,14 @@ class Driver:
     def order(self, **order):
         self.child.stdin.write(json.dumps(order).encode() + b"\n")
         self.child.stdin.flush()
+
+    def sockets(self):
+        """How many the process has: with no connection none."""
+        count = 0
+        for name in os.listdir(f"/proc/{self.child.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(f"/proc/{self.child.pid}/fd/{name}").startswith("socket:")
+        return count
 
     def send(self, number, content=None, to="u@example.test", sender="bounces@example.test", **more):
         content = mail(number) if content is None else content

@@ -1,5 +1,4 @@
 """The rows 1 to 44, 64 and 65 of docs/RELIABILITY.md that no other test of the agent names: one relay, scripted."""
-import contextlib
 import os
 import re
 import resource
@@ -43,15 +42,6 @@ class Case(unittest.TestCase):
             return relay
 
 
-def sockets_of(pid):
-    """How many sockets the process has."""
-    count = 0
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
-    return count
-
-
 class Reaching(Case):
     def test_row_03_network_unreachable(self):
         # TCP to a multicast address: ENETUNREACH from the kernel, as without a route.
@@ -79,9 +69,8 @@ class Reaching(Case):
     def test_row_09_no_descriptors_left_is_a_local_fault(self):
         with ScriptedRelay() as relay, Driver(settings(relay), {"session_messages": 1}) as driver:
             pid = driver.child.pid
-            idle = sockets_of(pid)
             self.send(driver, 1, fact="relayed")
-            wait_for(lambda: relay.open_now == 0 and sockets_of(pid) == idle, "no connection is open, at either end")
+            wait_for(lambda: relay.open_now == 0 and driver.sockets() == 0, "no connection is open, at either end")
             most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             in_use = max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
             # None for TCP; then one for TCP and not enough for the pair of sockets to libesmtp.
@@ -101,9 +90,8 @@ class Reaching(Case):
             with self.subTest(first_at=stage), ScriptedRelay([Rule(stage, held(gate), nth=2)]) as relay, \
                     Driver(settings(relay, max_connections=2), {"idle": 300}) as driver:
                 # One connection's whole life before: the sanitizer needs descriptors for its first look at a class.
-                idle = sockets_of(driver.child.pid)
                 self.send(driver, 9, fact="relayed")
-                wait_for(lambda: relay.open_now == 0 and sockets_of(driver.child.pid) == idle,
+                wait_for(lambda: relay.open_now == 0 and driver.sockets() == 0,
                          "no connection is open, at either end")
                 try:
                     driver.send(1)

@@ -300,7 +300,8 @@ class Grid(unittest.TestCase):
                 number += 1
                 driver.send(number)
                 self.assertEqual(driver.ended(number)["fact"], "relayed")
-                wait_for(lambda: relay.open_now == 0, "every connection is closed")
+                wait_for(lambda: relay.open_now == 0 and driver.sockets() == 0,
+                         "every connection is closed, at both ends")
                 return descriptors(driver), memory_kb(driver)
             a_round()
             used, memory = a_round()
