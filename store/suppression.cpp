@@ -173,6 +173,31 @@ Result<> note_verdict(Transaction& tx, const MessageRecord& m, const core::Verdi
            verdict.at);
 }
 
+// One whose row cannot be read is looked at no more: it would fail with each sweep, and all else with it.
+static Result<std::vector<SuppressionRecord>> due_for_a_look(Transaction& tx, core::WallTime at, int limit) {
+  std::vector<SuppressionRecord> out;
+  std::vector<std::int64_t> bad;
+  {
+    Rows rows = tx.sql(WriterSql::suppression_due).select(at, limit);
+    for (;;) {
+      const auto more = rows.next();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+      auto record = read_suppression(rows);
+      if (record)
+        out.push_back(*std::move(record));
+      else
+        bad.push_back(rows.integer(0));
+    }
+  }
+  for (const std::int64_t n : bad) {
+    ++tx.unreadable();
+    if (auto noted = tx.sql(WriterSql::suppression_check).run(n, std::optional<core::WallTime>{}); !noted)
+      return tl::unexpected(noted.error());
+  }
+  return out;
+}
+
 // True: it heals. A time: look again then. Neither: it has shown nothing.
 struct ProbeNews {
   bool lives = false;
@@ -193,7 +218,7 @@ static ProbeNews news_of(const std::optional<MessageRecord>& probe, core::WallTi
 }
 
 Result<> check_probes(Transaction& tx, const Cause& cause, int limit) {
-  auto due = read_all(tx.sql(WriterSql::suppression_due).select(cause.at, limit));
+  auto due = due_for_a_look(tx, cause.at, limit);
   if (!due) return tl::unexpected(due.error());
   for (const SuppressionRecord& s : *due) {
     std::optional<MessageRecord> probe;

@@ -5,8 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/store/database.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/bounce_fixture.h"
 
 namespace mailotp::store::test {
 
@@ -58,6 +57,30 @@ TEST_CASE("row 51: a message whose row makes no sense is held, and the others ar
   CHECK(f.run(f.cancel_command(good.id)));
   const auto outcome = f.run(f.cancel_command(bad.id));
   CHECK((outcome || outcome.error().code == Errc::corrupt));
+}
+
+TEST_CASE("row 51: a suppression whose row makes no sense keeps nothing else from its time") {
+  BounceFixture f;
+  (void)f.open_mailbox();
+  for (const char* mailbox : {"bad@example.org", "good@example.org"}) {
+    REQUIRE(f.file(f.about(f.relayed(mailbox).message->id)) == core::MailFate::processed);
+    core::CreateChallenge probe = f.create_command(mailbox);
+    probe.suppressed = core::SuppressedUse::probe;
+    (void)f.challenge_answer(std::move(probe));
+    const auto jobs = f.claim(1);
+    REQUIRE(jobs.size() == 1);
+    f.done(f.fact(core::JobRelayed{jobs[0].key, {250, "2.0.0", "ok"}}));
+  }
+  const core::ChallengeView other = f.created("other@example.org");
+  Database(f.database_path()).run("UPDATE suppression SET class = 77 WHERE n = 1");
+  f.now += core::Seconds{3600};
+  f.done(core::Sweep{f.now});
+  CHECK(f.last.unreadable > 0);
+  CHECK_FALSE(f.recipient("good@example.org").suppressed);
+  CHECK(f.view(other.id).state == core::ChallengeState::expired);
+  // Nobody spins for it.
+  f.done(core::Sweep{f.now});
+  CHECK(f.last.unreadable == 0);
 }
 
 TEST_CASE("row 51: a challenge whose row makes no sense does not keep the others from expiring") {
