@@ -40,17 +40,20 @@ bool has_relayed(const std::vector<core::Command>& batch) {
 }
 #endif
 
+bool is_of_mailbox(const core::Command& command) {
+  return std::holds_alternative<core::OpenMailbox>(command) ||
+         std::holds_alternative<core::RecordMail>(command) ||
+         std::holds_alternative<core::RecordPoison>(command) ||
+         std::holds_alternative<core::RecordMoved>(command);
+}
+
 // Facts of jobs are true whatever the store says. What a mail said stands in the mail: it comes again, so one
 // that met a bad row is not tried for ever.
 bool must_be_written(const core::Command& command, const core::Error& error) {
   if (std::holds_alternative<core::SettleFact>(command) || std::holds_alternative<core::SettleLost>(command))
     return true;
-  const bool of_mailbox = std::holds_alternative<core::OpenMailbox>(command) ||
-                          std::holds_alternative<core::RecordMail>(command) ||
-                          std::holds_alternative<core::RecordPoison>(command) ||
-                          std::holds_alternative<core::RecordMoved>(command);
-  return of_mailbox && (error.code == core::Errc::no_space || error.code == core::Errc::io ||
-                        error.code == core::Errc::busy || error.code == core::Errc::unavailable);
+  return is_of_mailbox(command) && (error.code == core::Errc::no_space || error.code == core::Errc::io ||
+                                    error.code == core::Errc::busy || error.code == core::Errc::unavailable);
 }
 
 bool has_places(const core::ClaimBudget& budget) {
@@ -278,6 +281,12 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
     take_places(item);
     for (core::Command& command : item.command) {
       if (shifted) move_if_stamped_before(command, shifted_by_, now);
+      // In their order: a mail that is committed stands for all mails before it, so that one of these which
+      // is still to be written would be lost with the process.
+      if (is_of_mailbox(command) && std::ranges::any_of(unsettled_, is_of_mailbox, &Unsettled::command)) {
+        unsettled_.push_back({std::move(command), std::move(item.done)});
+        continue;
+      }
       batch.push_back(std::move(command));
       delivery.completions.push_back(std::move(item.done));
     }

@@ -180,6 +180,25 @@ TEST_CASE(
   CHECK(filed.size() == 2);
 }
 
+TEST_CASE("no mail is written before an earlier one that waits: it would stand for it after a crash") {
+  Fixture f;
+  f.failures = 1;
+  f.thread.start({});
+  std::vector<std::uint32_t> filed;
+  const auto record = [&](std::uint32_t uid) {
+    f.thread.record(mail(uid), [&](const core::Outcome& outcome) {
+      REQUIRE(outcome);
+      filed.push_back(std::get<core::MailFiled>(*outcome).mail.uid);
+    });
+  };
+  record(5);
+  f.loop.until([&] { return !f.healthy; });
+  record(6);  // in the pause before 5 is tried again
+  f.loop.until([&] { return filed.size() == 2; });
+  CHECK(filed == std::vector<std::uint32_t>{5, 6});
+  f.stop();
+}
+
 TEST_CASE("a mail that meets a bad row is not kept: its answer is the error") {
   Fixture f;
   f.thread.start({});
