@@ -42,7 +42,7 @@ std::string_view domain_of(std::string_view address) {
 }
 
 bool within(const PastBounce& one, Seconds time, WallTime now) {
-  return one.at > now - time;
+  return one.at > now - time && one.at <= now;
 }
 
 // What one failure counts as, its tokens aside.

@@ -99,6 +99,8 @@ TEST_CASE("a class that needs more than one word") {
   CHECK(judged(failure(mailbox_disabled), past(mailbox_disabled, {1h})).weight == Weight::soft);
   CHECK(judged(failure(mailbox_disabled), past(mailbox_disabled, {1h, 71h})).weight == Weight::hard);
   CHECK(judged(failure(mailbox_disabled), past(mailbox_disabled, {1h, 72h})).weight == Weight::soft);
+  // From when the clock was ahead: no word of the last day for a year.
+  CHECK(judged(failure(host_unknown), past(host_unknown, {-1ms})).weight == Weight::soft);
   BounceEvent no_mail = failure(host_not_accepting);
   no_mail.null_mx = true;
   CHECK(judged(no_mail).weight == Weight::hard);
