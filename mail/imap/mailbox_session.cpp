@@ -80,6 +80,9 @@ Tried<> MailboxSession::run() {
 }
 
 Tried<> MailboxSession::log_in() {
+  // The daemon could not read it. The server would count a failed login.
+  if (settings_.password.empty())
+    return tl::unexpected(Trouble{"login", "there is no password", core::RelayTrouble::auth_refused});
   if (auto asked = client_.capability(); !asked) return trouble("login", asked.error());
   const bool token = settings_.auth == core::AuthMode::xoauth2;
   if (client_.offers(token ? "AUTH=XOAUTH2" : "LOGINDISABLED") != token)

@@ -256,6 +256,18 @@ class Misbehaving(unittest.TestCase):
                     self.assertIn("line break", agent.down("login")["reason"])
                     self.assertEqual(server.count(verb), 0)
 
+    def test_without_a_password_nothing_is_tried(self):
+        """Its file could not be read: a failed login more is what a server bans people for."""
+        for auth, verb in (("login", "LOGIN"), ("xoauth2", "AUTHENTICATE")):
+            with self.subTest(auth=auth), ScriptedImap() as server:
+                with Agent(server.settings(password="", auth=auth), QUICK) as agent:
+                    down = agent.down("login")
+                    self.assertEqual(down["trouble"], REFUSED, down)
+                    self.assertEqual(server.count(verb), 0)
+                    if auth == "login":
+                        agent.set_password("right")
+                        agent.up(after=agent.events.index(down))
+
     def test_xoauth2(self):
         seen = []
 
