@@ -121,7 +121,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"shift_relay_use", "UPDATE relay_use SET slot = -(slot + ?1 / max(period / ?2, 1))"},
     {"shift_relay_use_back", "UPDATE relay_use SET slot = -slot WHERE slot < 0"},
     {"shift_suppressions",
-     "UPDATE suppression SET until = CASE WHEN until >= ?2 THEN until ELSE until + ?1 END, "
+     "UPDATE suppression SET since = min(since, ?3 + ?1), until = CASE WHEN until >= ?2 THEN until ELSE "
+     "until + ?1 END, "
      "probe_at = CASE WHEN probe_at > ?3 THEN probe_at + ?1 ELSE probe_at END, check_at = check_at + ?1 "
      "WHERE until > ?3"},
     {"relay_suspended", "SELECT name FROM relay WHERE suspended = 1"},

@@ -406,6 +406,8 @@ TEST_CASE("a shift of the clock moves what is to come of a suppression, and noth
   CHECK(times("alice@example.org", "probe_at") == probe + by.count());
   CHECK(times("alice@example.org", "check_at") == check + by.count());
   CHECK(times("endless@example.org", "until") == core::to_unix_ms(core::k_never));
+  // None began in the future: the mails of now would be older than it, and never make it longer.
+  CHECK(times("alice@example.org", "since") <= core::to_unix_ms(f.now + by));
 }
 
 TEST_CASE("retention: the ledger, known mails, levels and evidence go together; totals stay") {
