@@ -115,4 +115,9 @@ std::string_view to_string(Deliverable deliverable) {
   return "";
 }
 
+bool is_of_mailbox(const Command& command) {
+  return std::holds_alternative<OpenMailbox>(command) || std::holds_alternative<RecordMail>(command) ||
+         std::holds_alternative<RecordPoison>(command) || std::holds_alternative<RecordMoved>(command);
+}
+
 }  // namespace mailotp::core

@@ -442,6 +442,10 @@ using Command =
                  SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock, OpenMailbox,
                  RecordMail, RecordPoison, RecordMoved, ReportBounce, PutSuppression, DropSuppression>;
 
+// What the bounce mailbox brings. These stay in their order, whatever fails: a mail that is recorded stands
+// for all mails before it.
+[[nodiscard]] bool is_of_mailbox(const Command& command);
+
 // Something that a long-poll may wait for has changed.
 struct Change {
   std::optional<Id> challenge;

@@ -209,6 +209,8 @@ CREATE INDEX bounce_message ON bounce (message) WHERE message IS NOT NULL;
 CREATE UNIQUE INDEX bounce_event ON bounce (message, kind, class)
   WHERE message IS NOT NULL AND traced_by >= 2;
 CREATE INDEX bounce_recipient ON bounce (recipient) WHERE recipient IS NOT NULL;
+CREATE INDEX bounce_word ON bounce (recipient, app)
+  WHERE kind = 1 AND message IS NOT NULL AND permanent IS NOT 0;
 
 CREATE TABLE mail (
   n INTEGER PRIMARY KEY,

@@ -374,14 +374,23 @@ Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const 
 void SqliteStore::State::run_apart(std::span<core::Command> batch, const core::ClaimBudget& budget,
                                    core::WallTime now, Committed& out) {
   Phase phase = Phase::begin;
+  std::optional<Error> mailbox_failed;
   for (const core::Command& command : batch) {
     core::Outcome outcome;
+    // A mail that is committed stands for all mails before it: none overtakes one that is to be tried again.
+    if (mailbox_failed && core::is_of_mailbox(command)) {
+      out.outcomes.emplace_back(tl::unexpected(*mailbox_failed));
+      continue;
+    }
     const auto ran = transact_around(budget, now, phase, out, [&](Transaction& tx) -> Result<> {
       outcome = std::visit(Runner{tx}, command);
       if (!outcome) return tl::unexpected(outcome.error());
       return {};
     });
-    if (!ran) outcome = tl::unexpected(ran.error());
+    if (!ran) {
+      outcome = tl::unexpected(ran.error());
+      if (core::is_of_mailbox(command) && ran.error().code != Errc::corrupt) mailbox_failed = ran.error();
+    }
     out.outcomes.push_back(std::move(outcome));
     if (!ran && phase == Phase::begin) return fail_rest(batch, now, ran.error(), out);
   }

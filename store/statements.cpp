@@ -172,11 +172,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
                      " FROM bounce WHERE message = ?1 AND kind = ?2 AND class = ?3 AND traced_by >= 2"},
     // What the far side itself called temporary is no word about the address.
     {"bounce_history",
-     "SELECT at, source, class FROM (SELECT at, source, class, kind, app, message, permanent FROM bounce "
-     "WHERE "
-     "recipient = ?1 ORDER BY n DESC LIMIT ?4) WHERE at > ?3 AND kind = 1 AND app = ?2 AND message IS NOT "
-     "NULL "
-     "AND permanent IS NOT 0"},
+     "SELECT at, source, class FROM bounce WHERE recipient = ?1 AND app = ?2 AND kind = 1 AND message IS NOT "
+     "NULL AND permanent IS NOT 0 AND at > ?3 ORDER BY n DESC LIMIT ?4"},
     {"bounce_first", "SELECT n, at, recipient FROM bounce WHERE n > 0 ORDER BY n LIMIT ?1"},
     {"bounce_remove", "DELETE FROM bounce WHERE n <= ?1"},
     {"mail_at", "SELECT n, hash, fate, moved FROM mail WHERE uidvalidity = ?1 AND uid = ?2"},

@@ -40,20 +40,14 @@ bool has_relayed(const std::vector<core::Command>& batch) {
 }
 #endif
 
-bool is_of_mailbox(const core::Command& command) {
-  return std::holds_alternative<core::OpenMailbox>(command) ||
-         std::holds_alternative<core::RecordMail>(command) ||
-         std::holds_alternative<core::RecordPoison>(command) ||
-         std::holds_alternative<core::RecordMoved>(command);
-}
-
 // Facts of jobs are true whatever the store says. What a mail said stands in the mail: it comes again, so one
 // that met a bad row is not tried for ever.
 bool must_be_written(const core::Command& command, const core::Error& error) {
   if (std::holds_alternative<core::SettleFact>(command) || std::holds_alternative<core::SettleLost>(command))
     return true;
-  return is_of_mailbox(command) && (error.code == core::Errc::no_space || error.code == core::Errc::io ||
-                                    error.code == core::Errc::busy || error.code == core::Errc::unavailable);
+  return core::is_of_mailbox(command) &&
+         (error.code == core::Errc::no_space || error.code == core::Errc::io ||
+          error.code == core::Errc::busy || error.code == core::Errc::unavailable);
 }
 
 bool has_places(const core::ClaimBudget& budget) {
@@ -283,7 +277,8 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
       if (shifted) move_if_stamped_before(command, shifted_by_, now);
       // In their order: a mail that is committed stands for all mails before it, so that one of these which
       // is still to be written would be lost with the process.
-      if (is_of_mailbox(command) && std::ranges::any_of(unsettled_, is_of_mailbox, &Unsettled::command)) {
+      if (core::is_of_mailbox(command) &&
+          std::ranges::any_of(unsettled_, core::is_of_mailbox, &Unsettled::command)) {
         unsettled_.push_back({std::move(command), std::move(item.done)});
         continue;
       }

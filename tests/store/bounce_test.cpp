@@ -238,6 +238,13 @@ TEST_CASE("a return path alone marks the newest mail; a second bounce within a d
     CHECK(f.suppressed());
     CHECK(f.bounces()[0].weight == VerdictWeight::hard);
   }
+  SECTION("within a day, behind a heap of forged ones") {
+    for (int i = 0; i < 120; ++i)
+      CHECK(f.file(f.mail(BounceKind::bounce, BounceClass::user_unknown)) == MailFate::processed);
+    f.now += 1h;
+    CHECK(f.file(f.to_verp("alice@example.org")) == MailFate::processed);
+    CHECK(f.suppressed());
+  }
   SECTION("the same mail again") {
     core::MailRead again = f.to_verp("alice@example.org");
     again.hash[0] = 1;

@@ -284,4 +284,29 @@ TEST_CASE("a mail that could not be committed has changed nothing, and counts on
   CHECK(first > 2);
 }
 
+TEST_CASE("no mail of a batch overtakes an earlier one that could not be committed") {
+  FaultFiles files;
+  int failed = 0;
+  for (const int count : {1, 2, 3}) {
+    bool struck = true;
+    for (int first = 0; struck; ++first) {
+      REQUIRE(first < 500);
+      CAPTURE(first, count);
+      MailboxFixture f;
+      (void)f.open_mailbox();
+      std::vector<core::Command> batch;
+      for (const char* recipient : {"alice@example.org", "bob@example.org"})
+        batch.emplace_back(core::RecordMail{f.now, f.about(f.relayed(recipient).message->id)});
+      files.fail_from(first, FaultKind::disk_full, count);
+      const core::Committed out = f.commit(std::move(batch));
+      struck = files.struck();
+      files.stop_failing();
+      REQUIRE(out.outcomes.size() == 2);
+      failed += out.outcomes[0] ? 0 : 1;
+      CHECK((out.outcomes[0] || !out.outcomes[1]));
+    }
+  }
+  CHECK(failed > 0);
+}
+
 }  // namespace mailotp::store::test
