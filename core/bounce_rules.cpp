@@ -69,6 +69,20 @@ bool confirmed(std::span<const PastBounce> past, const VerdictTable& table, Wall
 
 }  // namespace
 
+std::string_view to_string(VerdictWeight weight) {
+  switch (weight) {
+    case VerdictWeight::hard:
+      return "hard";
+    case VerdictWeight::soft:
+      return "soft";
+    case VerdictWeight::alarm:
+      return "alarm";
+    case VerdictWeight::none:
+      return "none";
+  }
+  return "";
+}
+
 Correlation correlate(const ReturnedTokens& tokens) {
   if (tokens.messages > 1 || tokens.recipients > 1) return Correlation::contradictory;
   if (tokens.messages == 1)

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "core/bounce.h"
 #include "core/config.h"
@@ -42,6 +43,8 @@ enum class Correlation : std::uint8_t {
                                                const std::string& domain);
 
 // ---- Verdict
+
+[[nodiscard]] std::string_view to_string(VerdictWeight weight);  // "hard", … as [verdict] names them
 
 // When a class counts as its weight; until then a hard one counts as soft.
 struct VerdictRule {

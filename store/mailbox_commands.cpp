@@ -1,6 +1,7 @@
 #include "store/mailbox_commands.h"
 
 #include "store/bounce_commands.h"
+#include "store/challenge_secrets.h"
 #include "store/trace.h"
 
 namespace mailotp::store {
@@ -127,7 +128,7 @@ Report report_of(const core::MailRead& mail, Trace traced) {
   out.kind = mail.report.kind;
   out.rule = mail.report.rule;
   core::Address ours;
-  if (traced.message) ours = *core::parse_address(traced.message->mailbox);
+  if (traced.message) ours = address_of(traced.message->mailbox);
   const auto* said = core::reported(mail.report, traced.message ? ours.key() : std::string(), ours.domain);
   if (said != nullptr) {
     out.recipient = *said;

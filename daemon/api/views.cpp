@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/bounce_rules.h"
+
 namespace mailotp::daemon {
 
 namespace {
@@ -107,20 +109,6 @@ ordered_json event_value(const core::EventView& event) {
           {"detail", stored_json(event.detail)}};
 }
 
-std::string_view weight_name(core::VerdictWeight weight) {
-  switch (weight) {
-    case core::VerdictWeight::hard:
-      return "hard";
-    case core::VerdictWeight::soft:
-      return "soft";
-    case core::VerdictWeight::alarm:
-      return "alarm";
-    case core::VerdictWeight::none:
-      return "none";
-  }
-  return "";
-}
-
 std::string_view tracing_name(core::TracedBy traced) {
   switch (traced) {
     case core::TracedBy::nothing:
@@ -152,7 +140,7 @@ ordered_json bounce_value(const core::BounceView& bounce) {
       {"rule", bounce.rule},
       {"message", bounce.message ? ordered_json(core::to_string(*bounce.message)) : ordered_json(nullptr)},
       {"app", text_or_null(bounce.app)},
-      {"weight", weight_name(bounce.weight)},
+      {"weight", core::to_string(bounce.weight)},
       {"traced_by", tracing_name(bounce.traced_by)}};
 }
 

@@ -5,25 +5,13 @@
 
 #include <fmt/format.h>
 
+#include "core/bounce_rules.h"
+
 namespace mailotp::daemon {
 
 namespace {
 
 constexpr std::size_t k_longest_domain = 255;
-
-std::string_view name_of(core::VerdictWeight weight) {
-  switch (weight) {
-    case core::VerdictWeight::hard:
-      return "hard";
-    case core::VerdictWeight::soft:
-      return "soft";
-    case core::VerdictWeight::alarm:
-      return "alarm";
-    case core::VerdictWeight::none:
-      return "none";
-  }
-  return "";
-}
 
 // A recipient may be what a stranger's mail names: only what a domain is made of gets into a line.
 std::string_view domain_of(std::string_view mailbox) {
@@ -61,7 +49,7 @@ void BounceLog::write(const std::vector<core::BounceNews>& bounces) {
                     "domain={}",
                     core::to_string(bounce.source), core::to_string(bounce.kind),
                     core::to_string(bounce.bounce_class), permanence_of(bounce.permanent),
-                    status_of(bounce.status), name_of(bounce.weight),
+                    status_of(bounce.status), core::to_string(bounce.weight),
                     bounce.message ? core::to_string(*bounce.message) : "-", domain_of(bounce.recipient)));
     if (bounce.weight == core::VerdictWeight::alarm) alarm(news);
   }
