@@ -7,6 +7,12 @@
 
 namespace mailotp::core {
 
+bool is_needed(const KeyUse& key, WallTime now) {
+  const auto ahead = [now](const std::optional<WallTime>& until) { return until && *until > now; };
+  return !key.retired_at || key.challenges || key.messages || ahead(key.answers_until) ||
+         ahead(key.bounces_until);
+}
+
 namespace {
 
 constexpr std::array<std::string_view, k_stages> k_stage_names{

@@ -18,12 +18,14 @@
 
 #include "core/address.h"
 #include "core/bounce.h"
+#include "core/brake.h"
 #include "core/challenge.h"
 #include "core/code.h"
 #include "core/composer.h"
 #include "core/config.h"
 #include "core/delivery.h"
 #include "core/id.h"
+#include "core/limits.h"
 #include "core/mailbox.h"
 #include "core/outbox.h"
 #include "core/relay_choice.h"
@@ -221,11 +223,16 @@ struct BounceRecorded {
 struct SuppressionAnswer {
   SuppressionView suppression;
 };
+// What one step of an Erase removed.
+struct Erased {
+  std::int64_t rows = 0;
+  std::optional<std::int64_t> next;  // there is more: the place to go on from
+};
 struct Done {};
 
 // An Error is the store's (io, no_space, busy, corrupt): the command has not happened.
 using Answer = std::variant<Done, ChallengeAnswer, MessageAnswer, CheckAnswer, KeptAnswer, Purged, MailFiled,
-                            MailboxState, BounceRecorded, SuppressionAnswer, Refusal>;
+                            MailboxState, BounceRecorded, SuppressionAnswer, Erased, Refusal>;
 using Outcome = Result<Answer>;
 
 // ---- Commands
@@ -280,6 +287,7 @@ struct CreateChallenge {
   // `message`.
   enum class Reuse : std::uint8_t { never, open_one } reuse = Reuse::never;
   SuppressedUse suppressed = SuppressedUse::refuse;
+  Client client;  // under whose address the send is counted, and whose wrong guesses are told apart
   Actor actor;
   std::optional<Once> once = {};
 };
@@ -314,8 +322,9 @@ struct CheckCode {
   std::optional<Id> id;
   std::string purpose;
   std::optional<Address> recipient;
-  Secret typed;    // as typed
-  Secret binding;  // canonical JSON object text, or empty
+  Secret typed;           // as typed
+  Secret binding;         // canonical JSON object text, or empty
+  std::string client_id;  // of the device that typed it; empty: with an id, that of the challenge
   Actor actor;
   std::optional<Once> once = {};
 };
@@ -437,10 +446,32 @@ struct DropSuppression {
   Actor actor;
 };
 
-using Command =
-    std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge, Recall,
-                 SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock, OpenMailbox,
-                 RecordMail, RecordPoison, RecordMoved, ReportBounce, PutSuppression, DropSuppression>;
+// ---- Operators
+
+// Removes an address, in every spelling that folds to it (core/limits.h), from all rows and events; open
+// challenges end, unsent mails are not sent. What is counted for the limits stays. In steps, so that no
+// request waits for a long one: answers Erased, and is to be given again with its `next`.
+struct Erase {
+  WallTime at;
+  Address address;
+  std::int64_t from = 0;         // 0: from the beginning; else as Erased::next
+  std::int64_t rows_before = 0;  // that earlier steps removed, for the event at the end
+  int limit = 200;               // rows a step, of each table
+  Actor actor;
+};
+
+// The key file was read again. Answers Done, or Errc::invalid when it lacks a key that rows need, and nothing
+// has changed.
+struct ReplaceKeys {
+  WallTime at;
+  std::vector<Secret> keys;  // the first one writes
+  std::string source;        // for errors: the file's path
+};
+
+using Command = std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge,
+                             Recall, SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay,
+                             ShiftClock, OpenMailbox, RecordMail, RecordPoison, RecordMoved, ReportBounce,
+                             PutSuppression, DropSuppression, Erase, ReplaceKeys>;
 
 // What the bounce mailbox brings. These stay in their order, whatever fails: a mail that is recorded stands
 // for all mails before it.
@@ -463,10 +494,20 @@ struct BounceNews {
   std::string relay;  // that took or refused the message; empty: untraced
 };
 
+// For the operator: an app's sends are held, or are no more.
+struct BrakeNews {
+  std::string app;
+  bool on = false;
+  BrakeCount count;
+  WallTime until;  // on: when the next send passes, if nothing more happens
+};
+
 struct Committed {
   std::vector<Outcome> outcomes;  // as many as commands, in their order
   std::vector<Change> changes;
   std::vector<BounceNews> bounces;
+  std::vector<BrakeNews> brakes;
+  bool events = false;               // something was appended to the log of events
   std::vector<Job> jobs;             // claimed in this transaction, earliest not_after first
   std::optional<WallTime> next_due;  // when a Sweep will have something to do, or a relay's rate has room
   bool more_queued = false;          // queued messages are left
@@ -482,6 +523,7 @@ struct Recovered {
   bool more_queued = false;
   std::uint64_t unreadable = 0;        // … after a run that did not end cleanly: rows held for that
   std::vector<std::string> suspended;  // relays
+  bool limits_anew = false;            // no key of the ring opens what the limits were counted under
 };
 
 // What a look at the state folder has found.
@@ -534,6 +576,28 @@ struct OutboxDetail {
   MessageView message;
   std::vector<EventView> events;  // oldest first
 };
+struct EventFilter {
+  std::string app;         // empty: all
+  std::int64_t after = 0;  // seq
+  int limit = 100;         // 1 to 500
+};
+struct EventPage {
+  std::vector<EventView> items;  // oldest first
+  std::int64_t after = 0;        // all up to here were looked at
+  bool more = false;             // there are later ones already
+};
+// A key that has written. What is said of one that another has replaced (retired_at):
+struct KeyUse {
+  std::string id;  // 8 hexadecimal digits
+  std::optional<WallTime> retired_at;
+  bool challenges = false;  // open ones need it: without it no start
+  bool messages = false;    // … unsent ones
+  // Until then repeats of a request may ask for answers that were kept under it, and bounces may bring its
+  // tokens.
+  std::optional<WallTime> answers_until;
+  std::optional<WallTime> bounces_until;
+};
+[[nodiscard]] bool is_needed(const KeyUse& key, WallTime now);
 struct Stats {
   std::map<std::string, std::int64_t> messages;        // by state, now
   std::map<std::string, std::int64_t> oldest_seconds;  // by open state, only where there is one
@@ -547,7 +611,8 @@ struct Stats {
 class StoreReader {
  public:
   virtual ~StoreReader() = default;
-  [[nodiscard]] virtual Result<ChallengeView> challenge(const std::string& app, const Id& id) = 0;
+  [[nodiscard]] virtual Result<ChallengeView> challenge(const std::string& app, const Id& id,
+                                                        WallTime now) = 0;
   [[nodiscard]] virtual Result<MessageView> message(const std::string& app, const Id& id) = 0;
   [[nodiscard]] virtual Result<PageOf<MessageView>> outbox(const OutboxFilter& filter, const Page& page) = 0;
   [[nodiscard]] virtual Result<OutboxDetail> outbox_item(const Id& id) = 0;
@@ -558,6 +623,11 @@ class StoreReader {
   // Those in force.
   [[nodiscard]] virtual Result<PageOf<SuppressionView>> suppressions(const std::string& recipient,
                                                                      const Page& page, WallTime now) = 0;
+  // In the order of the commits. Errc::invalid for an `after` that no event can have had.
+  [[nodiscard]] virtual Result<EventPage> events(const EventFilter& filter) = 0;
+  // The seq of the newest event; 0: there is none.
+  [[nodiscard]] virtual Result<std::int64_t> newest_event() = 0;
+  [[nodiscard]] virtual Result<std::vector<KeyUse>> keys() = 0;
 };
 
 }  // namespace mailotp::core

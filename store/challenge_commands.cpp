@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "store/brake.h"
 #include "store/challenge_secrets.h"
+#include "store/limits.h"
 #include "store/suppression.h"
 
 namespace mailotp::store {
@@ -115,6 +117,37 @@ ChallengeRecord record_of(const core::CreateChallenge& command) {
   return c;
 }
 
+// Whether a mail of this challenge may leave now: the suppressions first, since that the address is dead is
+// better news than that it is too early for another mail to it.
+Result<Gate> gate_of(Transaction& tx, const ChallengeRecord& c, const std::string& recipient_key,
+                     core::SuppressedUse use, const Cause& cause) {
+  auto open = gate(tx, recipient_key, c.app, use, cause.at);
+  if (!open || open->refusal) return open;
+  auto limited = refuse_send(tx, {c.app, c.budget}, cause.at);
+  if (!limited) return tl::unexpected(limited.error());
+  open->refusal = *std::move(limited);
+  if (open->refusal) return open;
+  auto braked = refuse_braked(tx, c.app, c.budget.device, cause);
+  if (!braked) return tl::unexpected(braked.error());
+  open->refusal = *std::move(braked);
+  return open;
+}
+
+// The mail has been queued.
+Result<> note_sent(Transaction& tx, const ChallengeRecord& c, const Gate& gate, const core::Id& message,
+                   core::WallTime at) {
+  if (auto noted = note_probe(tx, gate, message, at); !noted) return noted;
+  if (auto counted = count_send(tx, {c.app, c.budget}, at); !counted) return counted;
+  return count_sent_code(tx, c.app, at);
+}
+
+Result<Answer> answer_of(Transaction& tx, core::Disposition disposition, const ChallengeRecord& c,
+                         const std::optional<MessageRecord>& message, core::WallTime at) {
+  auto view = view_within_limits(tx.usage(), tx.writer().limits, c, message, at, tx.shifted());
+  if (!view) return tl::unexpected(view.error());
+  return core::ChallengeAnswer{disposition, *std::move(view)};
+}
+
 // `replaced`: an open one with too little life left to be of use; it is canceled.
 Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
                           std::optional<ChallengeRecord> replaced) {
@@ -124,21 +157,24 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
     if (auto refused = send_refusal(c, step.outcome, command.at)) return *std::move(refused);
     c.row = step.row;
   }
+  const Cause cause{command.at, command.actor};
+  auto keys = budget_keys(tx, c.app, c.purpose, command.recipient, command.client);
+  if (!keys) return tl::unexpected(keys.error());
+  c.budget = *std::move(keys);
   Gate open;
   if (command.message) {
-    auto gated = gate(tx, command.recipient.key(), command.app, command.suppressed, command.at);
+    auto gated = gate_of(tx, c, command.recipient.key(), command.suppressed, cause);
     if (!gated) return tl::unexpected(gated.error());
     if (gated->refusal) return *std::move(gated->refusal);
     open = *std::move(gated);
   }
   if (auto sealed = seal_secrets(tx.writer(), c, command.code, command.variables, command.binding); !sealed)
     return tl::unexpected(sealed.error());
-  const Cause cause{command.at, command.actor};
   if (replaced) {
     const core::ChallengeStep step = core::step(replaced->row, ChallengeEvent::cancel, command.at);
     if (auto canceled = tx.end(*replaced, step, cause); !canceled) return tl::unexpected(canceled.error());
   }
-  const auto recipient = tx.recipient(command.recipient.key());
+  const auto recipient = tx.recipient(command.recipient);
   if (!recipient) return tl::unexpected(recipient.error());
   c.recipient = *recipient;
   if (auto logged = tx.append(ChallengeNews::created, c, cause); !logged)
@@ -149,11 +185,11 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
     if (!queued) return tl::unexpected(queued.error());
     message = *std::move(queued);
     c.message = message->n;
-    if (auto noted = note_probe(tx, open, message->id, command.at); !noted)
+    if (auto noted = note_sent(tx, c, open, message->id, command.at); !noted)
       return tl::unexpected(noted.error());
   }
   if (auto added = tx.add(c); !added) return tl::unexpected(added.error());
-  return core::ChallengeAnswer{core::Disposition::created, view_of(c, message)};
+  return answer_of(tx, core::Disposition::created, c, message, command.at);
 }
 
 bool has_room(Transaction& tx) {
@@ -166,11 +202,16 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
   const core::ChallengeStep step = core::step(c.row, ChallengeEvent::send, cause.at);
   auto refused = send_refusal(c, step.outcome, cause.at);
   if (refused && refused->kind == RefusalKind::challenge_closed) return *std::move(refused);
-  // That the address is dead is better news than that it is too early for another mail to it.
-  auto open = gate(tx, address_of(c.mailbox).key(), c.app, use, cause.at);
+  if (c.budget.recipient.empty()) {  // written by a version without limits
+    auto keys = budget_keys(tx, c.app, c.purpose, address_of(c.mailbox), {});
+    if (!keys) return tl::unexpected(keys.error());
+    c.budget = *std::move(keys);
+  }
+  auto open = gate_of(tx, c, address_of(c.mailbox).key(), use, cause);
   if (!open) return tl::unexpected(open.error());
+  const bool dead = open->refusal && open->refusal->kind == RefusalKind::recipient_suppressed;
+  if (refused && !dead) return *std::move(refused);
   if (open->refusal) return *std::move(open->refusal);
-  if (refused) return *std::move(refused);
   if (!has_room(tx)) return refusal(RefusalKind::overloaded);
   auto secrets = open_secrets(tx.writer(), c);
   if (!secrets) return tl::unexpected(secrets.error());
@@ -200,11 +241,10 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
   auto queued = tx.queue(draft_of(c, message, *mail), cause);
   if (!queued) return tl::unexpected(queued.error());
   c.message = queued->n;
-  if (auto noted = note_probe(tx, *open, message, cause.at); !noted) return tl::unexpected(noted.error());
+  if (auto noted = note_sent(tx, c, *open, message, cause.at); !noted) return tl::unexpected(noted.error());
   if (auto applied = tx.apply(c, step, cause); !applied) return tl::unexpected(applied.error());
   const bool first = step.outcome == ChallengeOutcome::sent;
-  return core::ChallengeAnswer{first ? core::Disposition::sent : core::Disposition::resent,
-                               view_of(c, *queued)};
+  return answer_of(tx, first ? core::Disposition::sent : core::Disposition::resent, c, *queued, cause.at);
 }
 
 }  // namespace
@@ -248,7 +288,7 @@ Result<Answer> cancel(Transaction& tx, const core::CancelChallenge& command) {
   }
   const auto message = tx.message(c.message);
   if (!message) return tl::unexpected(message.error());
-  return core::ChallengeAnswer{core::Disposition::canceled, view_of(c, *message)};
+  return answer_of(tx, core::Disposition::canceled, c, *message, command.at);
 }
 
 Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit) {

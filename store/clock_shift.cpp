@@ -16,7 +16,18 @@ Result<> shift_clock(Transaction& tx, const core::ShiftClock& command) {
     if (auto done = tx.sql(WriterSql::shift_relay_use).run(by, k_relay_use_slots); !done) return done;
     if (auto done = tx.sql(WriterSql::shift_relay_use_back).run(); !done) return done;
   }
-  return tx.sql(WriterSql::clock_set).run(command.clock.boot, std::int64_t{command.clock.offset.count()});
+  tx.shift(command.by);
+  return tx.sql(WriterSql::clock_set)
+      .run(command.clock.boot, std::int64_t{command.clock.offset.count()},
+           std::int64_t{tx.shifted().count()});
+}
+
+Result<> load_shifted(Writer& writer) {
+  Rows rows = writer.sql[WriterSql::clock_get].select();
+  const auto found = rows.next();
+  if (!found) return tl::unexpected(found.error());
+  if (*found) writer.shifted = core::Millis{rows.integer(2)};
+  return {};
 }
 
 Result<std::optional<core::ClockState>> saved_clock(Writer& writer) {

@@ -12,4 +12,7 @@ namespace mailotp::store {
 // As the last shift left it; absent in a new database.
 [[nodiscard]] core::Result<std::optional<core::ClockState>> saved_clock(Writer& writer);
 
+// Once, at the opening: Writer::shifted.
+[[nodiscard]] core::Result<> load_shifted(Writer& writer);
+
 }  // namespace mailotp::store

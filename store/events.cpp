@@ -14,7 +14,8 @@ constexpr std::array<std::string_view, k_challenge_news> k_names{"challenge.crea
                                                                  "challenge.expired", "challenge.canceled"};
 
 constexpr std::array<std::string_view, k_recipient_news> k_recipient_names{
-    "recipient.suppressed", "recipient.healed", "recipient.reported"};
+    "recipient.suppressed", "recipient.healed", "recipient.reported", "recipient.erased"};
+constexpr std::array<std::string_view, k_app_news> k_app_names{"app.braked", "app.released"};
 
 void append_quoted(std::string& out, std::string_view text) {
   out += '"';
@@ -40,6 +41,8 @@ core::Result<std::string> event_type_name(std::int64_t type) {
     return "message." + std::string(to_string(static_cast<core::MessageState>(type - k_message_event)));
   if (type >= k_recipient_event && type < k_recipient_event + k_recipient_news)
     return std::string(k_recipient_names[static_cast<std::size_t>(type - k_recipient_event)]);
+  if (type >= k_app_event && type < k_app_event + k_app_news)
+    return std::string(k_app_names[static_cast<std::size_t>(type - k_app_event)]);
   return core::fail(core::Errc::corrupt, fmt::format("store: no event has the number {}", type));
 }
 

@@ -28,9 +28,14 @@ enum class RecipientNews : std::uint8_t {
   suppressed = 0,
   healed = 1,
   reported = 2,  // an event of the ledger that was traced to one of our mails
+  erased = 3,
 };
-inline constexpr int k_recipient_news = 3;
+inline constexpr int k_recipient_news = 4;
 inline constexpr int k_recipient_event = 200;
+// What holds for an app as a whole; k_app_event plus the number.
+enum class AppNews : std::uint8_t { braked = 0, released = 1 };
+inline constexpr int k_app_news = 2;
+inline constexpr int k_app_event = 300;
 
 // "challenge.checked", "message.relayed"; Errc::corrupt for a number that is none.
 [[nodiscard]] core::Result<std::string> event_type_name(std::int64_t type);

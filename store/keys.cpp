@@ -25,8 +25,6 @@ template <class T, auto release>
 struct Releaser {
   void operator()(T* handle) const noexcept { release(handle); }
 };
-using MacPtr = std::unique_ptr<EVP_MAC, Releaser<EVP_MAC, EVP_MAC_free>>;
-using MacContext = std::unique_ptr<EVP_MAC_CTX, Releaser<EVP_MAC_CTX, EVP_MAC_CTX_free>>;
 using KdfPtr = std::unique_ptr<EVP_KDF, Releaser<EVP_KDF, EVP_KDF_free>>;
 using KdfContext = std::unique_ptr<EVP_KDF_CTX, Releaser<EVP_KDF_CTX, EVP_KDF_CTX_free>>;
 using CipherPtr = std::unique_ptr<EVP_CIPHER, Releaser<EVP_CIPHER, EVP_CIPHER_free>>;
@@ -34,7 +32,7 @@ using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Releaser<EVP_CIPHER_CTX, E
 
 constexpr std::size_t k_nonce = 12;
 constexpr std::size_t k_tag = 16;
-constexpr std::array<std::string_view, 4> k_kind_labels{"content", "code", "data", "answer"};
+constexpr std::array<std::string_view, 5> k_kind_labels{"content", "code", "data", "answer", "secret"};
 
 unsigned char* writable(std::string& bytes) {
   return reinterpret_cast<unsigned char*>(bytes.data());
@@ -68,40 +66,13 @@ Result<Secret> derive(EVP_KDF* hkdf, const Secret& master, std::string_view labe
   return derived;
 }
 
-// A context that keeps its key; each use starts it afresh.
-Result<MacContext> keyed_mac(EVP_MAC* hmac, const Secret& key) {
-  MacContext context(EVP_MAC_CTX_new(hmac));
-  char digest[] = "SHA256";
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                               OSSL_PARAM_construct_end()};
-  if (!context || EVP_MAC_init(context.get(), readable(key.reveal()), key.size(), params) != 1)
-    return crypto_failed("HMAC");
-  return context;
-}
-
+// Each use starts it afresh.
 Result<CipherContext> keyed_cipher(EVP_CIPHER* aes, const Secret& key, bool encrypt) {
   CipherContext context(EVP_CIPHER_CTX_new());
   if (!context ||
       EVP_CipherInit_ex2(context.get(), aes, readable(key.reveal()), nullptr, encrypt ? 1 : 0, nullptr) != 1)
     return crypto_failed("AES-256-GCM");
   return context;
-}
-
-// Each part is preceded by its length, so that no two lists of parts give the same bytes.
-Result<Mac> mac_of(EVP_MAC_CTX* context, std::initializer_list<std::string_view> parts) {
-  bool good = EVP_MAC_init(context, nullptr, 0, nullptr) == 1;
-  for (const std::string_view part : parts) {
-    std::array<unsigned char, 8> length{};
-    for (std::size_t i = 0; i < length.size(); ++i)
-      length[i] = static_cast<unsigned char>(std::uint64_t{part.size()} >> (56 - 8 * i));
-    good = good && EVP_MAC_update(context, length.data(), length.size()) == 1 &&
-           EVP_MAC_update(context, readable(part), part.size()) == 1;
-  }
-  Mac mac{};
-  std::size_t size = 0;
-  good = good && EVP_MAC_final(context, mac.data(), &size, mac.size()) == 1 && size == mac.size();
-  if (!good) return crypto_failed("HMAC");
-  return mac;
 }
 
 std::string_view bytes_of(const core::Id& id) {
@@ -119,29 +90,29 @@ bool authenticate(EVP_CIPHER_CTX* context, Sealed kind, const core::Id& record) 
 
 struct Key {
   KeyId id = 0;
-  MacContext code;
-  MacContext binding;
-  MacContext once;
-  MacContext request;
+  Hmac code;
+  Hmac binding;
+  Hmac once;
+  Hmac request;
   Secret token;
   std::array<CipherContext, k_kind_labels.size()> sealing;
   std::array<CipherContext, k_kind_labels.size()> unsealing;
 };
 
-Result<Key> make_key(const Secret& master, EVP_KDF* hkdf, EVP_MAC* hmac, EVP_CIPHER* aes) {
+Result<Key> make_key(const Secret& master, EVP_KDF* hkdf, EVP_CIPHER* aes) {
   Key key;
   const auto id = derive(hkdf, master, "mailotpd key id", sizeof(KeyId));
   if (!id) return tl::unexpected(id.error());
   for (const char c : id->reveal())
     key.id = key.id << 8 | static_cast<unsigned char>(c);
-  const std::array<std::pair<std::string_view, MacContext*>, 4> hashes{
+  const std::array<std::pair<std::string_view, Hmac*>, 4> hashes{
       {{"code", &key.code}, {"binding", &key.binding}, {"once", &key.once}, {"request", &key.request}}};
-  for (const auto& [purpose, context] : hashes) {
+  for (const auto& [purpose, hmac] : hashes) {
     const auto secret = derive(hkdf, master, fmt::format("mailotpd {} hash", purpose), 32);
     if (!secret) return tl::unexpected(secret.error());
-    auto keyed = keyed_mac(hmac, *secret);
+    auto keyed = Hmac::create(*secret);
     if (!keyed) return tl::unexpected(keyed.error());
-    *context = *std::move(keyed);
+    *hmac = *std::move(keyed);
   }
   auto token = derive(hkdf, master, "mailotpd bounce token", 32);
   if (!token) return tl::unexpected(token.error());
@@ -188,15 +159,14 @@ KeyRing::~KeyRing() = default;
 Result<KeyRing> KeyRing::create(const std::vector<Secret>& keys, std::string source) {
   if (keys.empty()) return core::fail(Errc::invalid, fmt::format("{}: no key", source));
   const KdfPtr hkdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
-  const MacPtr hmac(EVP_MAC_fetch(nullptr, "HMAC", nullptr));
   const CipherPtr aes(EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
-  if (!hkdf || !hmac || !aes) return crypto_failed("HKDF, HMAC or AES-256-GCM is missing");
+  if (!hkdf || !aes) return crypto_failed("HKDF or AES-256-GCM is missing");
   auto state = std::make_unique<State>();
   state->source = std::move(source);
   for (const Secret& master : keys) {
     if (master.size() != k_master_key_size)
       return core::fail(Errc::invalid, fmt::format("{}: a key is not of 32 bytes", state->source));
-    auto key = make_key(master, hkdf.get(), hmac.get(), aes.get());
+    auto key = make_key(master, hkdf.get(), aes.get());
     if (!key) return tl::unexpected(key.error());
     if (state->find(key->id))
       return core::fail(Errc::invalid, fmt::format("{}: two keys have the id {}; replace one", state->source,
@@ -235,26 +205,26 @@ const std::string& KeyRing::source() const {
 Result<Mac> KeyRing::code_mac(KeyId key, const CodeSubject& subject, std::string_view code) {
   const auto found = state_->find(key);
   if (!found) return tl::unexpected(found.error());
-  return mac_of((*found)->code.get(),
-                {bytes_of(subject.challenge), subject.app, subject.purpose, subject.recipient, code});
+  return (*found)->code.of(
+      {bytes_of(subject.challenge), subject.app, subject.purpose, subject.recipient, code});
 }
 
 Result<Mac> KeyRing::binding_mac(KeyId key, const core::Id& challenge, std::string_view binding) {
   const auto found = state_->find(key);
   if (!found) return tl::unexpected(found.error());
-  return mac_of((*found)->binding.get(), {bytes_of(challenge), binding});
+  return (*found)->binding.of({bytes_of(challenge), binding});
 }
 
 Result<Mac> KeyRing::once_mac(KeyId key, std::string_view app, std::string_view once_key) {
   const auto found = state_->find(key);
   if (!found) return tl::unexpected(found.error());
-  return mac_of((*found)->once.get(), {app, once_key});
+  return (*found)->once.of({app, once_key});
 }
 
 Result<Mac> KeyRing::request_mac(KeyId key, const Mac& once, std::string_view request) {
   const auto found = state_->find(key);
   if (!found) return tl::unexpected(found.error());
-  return mac_of((*found)->request.get(), {store::bytes_of(once), request});
+  return (*found)->request.of({store::bytes_of(once), request});
 }
 
 Result<std::string> KeyRing::seal(Sealed kind, const core::Id& record, std::string_view plain,

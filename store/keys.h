@@ -13,6 +13,7 @@
 #include "core/random.h"
 #include "core/result.h"
 #include "core/secret.h"
+#include "store/hmac.h"
 
 namespace mailotp::store {
 
@@ -20,10 +21,6 @@ namespace mailotp::store {
 using KeyId = std::uint32_t;
 [[nodiscard]] std::string format_key_id(KeyId id);  // 8 hexadecimal digits
 
-using Mac = std::array<std::uint8_t, 32>;
-[[nodiscard]] inline std::string_view bytes_of(const Mac& mac) {
-  return {reinterpret_cast<const char*>(mac.data()), mac.size()};
-}
 // In a time that depends on the sizes alone.
 [[nodiscard]] bool same_bytes(std::string_view a, std::string_view b);
 
@@ -37,7 +34,7 @@ struct CodeSubject {
 };
 
 // What a sealed value is; part of what its seal authenticates, and each has a key of its own.
-enum class Sealed : std::uint8_t { content = 0, code = 1, data = 2, answer = 3 };
+enum class Sealed : std::uint8_t { content = 0, code = 1, data = 2, answer = 3, secret = 4 };
 
 // All keys of the key file. One thread.
 class KeyRing {

@@ -7,6 +7,7 @@
 #include "core/outbox_policy.h"
 #include "store/bounce_commands.h"
 #include "store/challenge_secrets.h"
+#include "store/limits.h"
 #include "store/message_lists.h"
 #include "store/relay_use.h"
 #include "store/suppression.h"
@@ -261,7 +262,13 @@ Result<core::Answer> create(Transaction& tx, const core::CreateMessage& command)
   auto open = gate(tx, command.recipient.key(), command.app, core::SuppressedUse::refuse, command.at);
   if (!open) return tl::unexpected(open.error());
   if (open->refusal) return *std::move(open->refusal);
-  const auto recipient = tx.recipient(command.recipient.key());
+  // A mail that is no code counts for its app and for all; it has no purpose, and is no guess at anything.
+  const BudgetKeys no_keys;
+  const SendOf send{command.app, no_keys};
+  auto limited = refuse_send(tx, send, command.at);
+  if (!limited) return tl::unexpected(limited.error());
+  if (*limited) return **std::move(limited);
+  const auto recipient = tx.recipient(command.recipient);
   if (!recipient) return tl::unexpected(recipient.error());
   const MessageDraft draft{.id = command.id,
                            .challenge = {},
@@ -275,6 +282,7 @@ Result<core::Answer> create(Transaction& tx, const core::CreateMessage& command)
                            .metadata = command.metadata};
   const auto queued = tx.queue(draft, Cause{command.at, command.actor});
   if (!queued) return tl::unexpected(queued.error());
+  if (auto counted = count_send(tx, send, command.at); !counted) return tl::unexpected(counted.error());
   return core::MessageAnswer{view_of(*queued)};
 }
 

@@ -270,7 +270,47 @@ CREATE TABLE evidence (
 CREATE INDEX evidence_at ON evidence (at);
 )sql";
 
-constexpr std::array k_migrations{k_first, k_second, k_third};
+// Limits, keys that change, erasure. `usage` is the logs of usage.h; `brake` counts an app's sends and right
+// codes in slots of time; both by even time: clock.shifted is the sum of the clock's steps. `secret` is
+// sealed under the key of that id. key.retired_at: since then another key writes. The keys of a challenge are
+// those of limits.h. recipient.fold: core::folded_most().
+constexpr const char* k_fourth = R"sql(
+CREATE TABLE usage (
+  key BLOB NOT NULL,
+  part INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  times BLOB NOT NULL,
+  PRIMARY KEY (key, part)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE brake (
+  start INTEGER NOT NULL,
+  app TEXT NOT NULL,
+  sends INTEGER NOT NULL,
+  right_codes INTEGER NOT NULL,
+  PRIMARY KEY (start, app)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE secret (
+  name TEXT PRIMARY KEY,
+  key INTEGER NOT NULL,
+  value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE clock ADD COLUMN shifted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE key ADD COLUMN retired_at INTEGER;
+ALTER TABLE challenge ADD COLUMN sends_key BLOB;
+ALTER TABLE challenge ADD COLUMN network_key BLOB;
+ALTER TABLE challenge ADD COLUMN device_key BLOB;
+
+ALTER TABLE recipient ADD COLUMN fold TEXT NOT NULL DEFAULT '';
+UPDATE recipient SET fold = CASE WHEN substr(key, 1, 1) = '"' THEN key ELSE
+  replace(substr(key, 1, CASE WHEN instr(key, '+') BETWEEN 2 AND instr(key, '@') THEN instr(key, '+')
+    ELSE instr(key, '@') END - 1), '.', '') || substr(key, instr(key, '@')) END;
+CREATE INDEX recipient_fold ON recipient (fold);
+)sql";
+
+constexpr std::array k_migrations{k_first, k_second, k_third, k_fourth};
 
 // The number of steps that the database has seen; 0 for an empty one.
 Result<std::int64_t> version_of(Connection& db) {

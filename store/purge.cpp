@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/crash_point.h"
+#include "store/brake.h"
 #include "store/idempotency.h"
 
 namespace mailotp::store {
@@ -10,6 +11,8 @@ namespace mailotp::store {
 using core::Result;
 
 namespace {
+
+constexpr int k_usage_walk = 5;  // times the rows of a step
 
 struct Ended {
   std::int64_t n = 0;
@@ -37,6 +40,8 @@ class Removal {
     if (auto done = bounces(); !done) return tl::unexpected(done.error());
     if (auto done = suppressions(); !done) return tl::unexpected(done.error());
     if (auto done = evidence(); !done) return tl::unexpected(done.error());
+    if (auto done = usage(); !done) return tl::unexpected(done.error());
+    if (auto done = look_at_brakes(tx_, Cause{command_.at, {}}); !done) return tl::unexpected(done.error());
     for (const std::int64_t recipient : recipients_) {
       if (auto done = tx_.sql(WriterSql::recipient_forget).run(recipient); !done)
         return tl::unexpected(done.error());
@@ -171,6 +176,31 @@ class Removal {
       removed_ += tx_.writer().db.changed();
       recipients_.insert(one.recipient);
     }
+    return {};
+  }
+
+  // The logs of the limits stand in no order of time: each step looks at some more of them.
+  Result<> usage() {
+    struct Part {
+      std::string key;
+      std::int64_t part;
+      core::WallTime until;
+    };
+    auto& [key, part] = tx_.writer().usage_walk;
+    const int looked_at_most = command_.limit * k_usage_walk;
+    const auto parts = all_rows<Part>(tx_.sql(WriterSql::usage_walk).select(Blob{key}, part, looked_at_most),
+                                      [](const Rows& rows) {
+                                        return Part{std::string(rows.blob(0)), rows.integer(1), rows.time(2)};
+                                      });
+    if (!parts) return tl::unexpected(parts.error());
+    for (const Part& one : *parts) {
+      if (one.until > tx_.even(command_.at)) continue;
+      if (auto done = tx_.sql(WriterSql::usage_remove).run(Blob{one.key}, one.part); !done) return done;
+      ++removed_;
+    }
+    const bool to_the_end = std::cmp_less(parts->size(), looked_at_most);
+    key = to_the_end ? std::string(1, '\0') : parts->back().key;
+    part = to_the_end ? 0 : parts->back().part;
     return {};
   }
 

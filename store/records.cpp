@@ -147,6 +147,9 @@ Result<ChallengeRecord> read_challenge(const Rows& rows) {
   out.binding_mac = columns.blob();
   out.kept_code = columns.blob();
   out.data = columns.blob();
+  out.budget.recipient = columns.blob();
+  out.budget.network = columns.blob();
+  out.budget.device = columns.blob();
   if (!columns.good())
     return core::fail(Errc::corrupt, fmt::format("store: the row of challenge {} cannot be", out.n));
   return out;

@@ -10,6 +10,13 @@
 
 namespace mailotp::store {
 
+// Under which keys a challenge's mails and failures are counted: keyed hashes, see limits.h.
+struct BudgetKeys {
+  std::string recipient;
+  std::string network;  // empty: the app did not name the client's address
+  std::string device;   // empty: … nor its device
+};
+
 struct ChallengeRecord {
   std::int64_t n = 0;
   core::Id id;
@@ -31,6 +38,7 @@ struct ChallengeRecord {
   std::string binding_mac;  // empty: not bound
   std::string kept_code;    // sealed; empty: nothing more is sent, or each mail has a code of its own
   std::string data;         // sealed: the variables and the binding, for a resend
+  BudgetKeys budget;
 };
 
 struct MessageRecord {

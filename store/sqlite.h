@@ -41,7 +41,7 @@ struct NamedSql {
 // internal.
 [[nodiscard]] core::Error sqlite_error(sqlite3* db, int code, std::string_view doing);
 
-// Bytes for a BLOB column.
+// Bytes for a BLOB column; NULL when there are none.
 struct Blob {
   std::string_view bytes;
 };

@@ -6,8 +6,11 @@
 
 #include <fmt/format.h>
 
+#include "core/tokens.h"
 #include "store/counters.h"
 #include "store/events.h"
+#include "store/idempotency.h"
+#include "store/limits.h"
 #include "store/migrations.h"
 #include "store/records.h"
 #include "store/statements.h"
@@ -23,6 +26,8 @@ namespace {
 constexpr int k_max_page = 500;
 // Messages that one call looks at when a filter has no index of its own.
 constexpr int k_max_looked_at = 10'000;
+// Events that one call looks at, and those of others passes over.
+constexpr int k_max_events_looked_at = 2'000;
 
 // A cursor is the row number of the last message looked at.
 Result<std::int64_t> parse_cursor(const std::string& cursor) {
@@ -90,9 +95,26 @@ Result<core::PageOf<Item>> page_of(Rows&& rows, int looked_at_most, int limit, a
 
 }  // namespace
 
-struct SqliteReader::State {
+struct SqliteReader::State final : UsageSource {
+  State(Connection connection, Prepared<ReaderSql, k_reader_statements> statements, core::LimitRules rules)
+      : db(std::move(connection)), sql(std::move(statements)), limits(std::move(rules)) {}
+
   Connection db;
   Prepared<ReaderSql, k_reader_statements> sql;
+  core::LimitRules limits;
+
+  Result<std::optional<UsagePart>> newest(const std::string& key) override {
+    return read_usage(sql[ReaderSql::usage_newest].select(Blob{key}));
+  }
+  Result<std::optional<UsagePart>> part(const std::string& key, std::int64_t part) override {
+    return read_usage(sql[ReaderSql::usage_part].select(Blob{key}, part));
+  }
+  Result<core::Millis> shifted() {
+    Rows rows = sql[ReaderSql::clock_shifted].select();
+    const auto found = rows.next();
+    if (!found) return tl::unexpected(found.error());
+    return core::Millis{*found ? rows.integer(0) : 0};
+  }
 
   // Several statements that must see the same moment.
   template <class T, class Body>
@@ -113,7 +135,14 @@ struct SqliteReader::State {
     return m;
   }
 
-  Result<core::ChallengeView> challenge(const std::string& app, const core::Id& id) {
+  Result<core::ChallengeView> view(const ChallengeRecord& c, const std::optional<MessageRecord>& message,
+                                   core::WallTime now) {
+    const auto by = shifted();
+    if (!by) return tl::unexpected(by.error());
+    return view_within_limits(*this, limits, c, message, now, *by);
+  }
+
+  Result<core::ChallengeView> challenge(const std::string& app, const core::Id& id, core::WallTime now) {
     Rows rows = sql[ReaderSql::challenge_by_id].select(id);
     const auto found = rows.next();
     if (!found) return tl::unexpected(found.error());
@@ -121,14 +150,14 @@ struct SqliteReader::State {
     const auto c = read_challenge(rows);
     if (!c) return tl::unexpected(c.error());
     if (!app.empty() && c->app != app) return core::fail(Errc::not_found, "no such challenge");
-    if (!c->message) return view_of(*c, std::nullopt);
+    if (!c->message) return view(*c, std::nullopt, now);
     Rows messages = sql[ReaderSql::message_by_n].select(*c->message);
     const auto has_message = messages.next();
     if (!has_message) return tl::unexpected(has_message.error());
-    if (!*has_message) return view_of(*c, std::nullopt);
+    if (!*has_message) return view(*c, std::nullopt, now);
     auto m = read_message(messages);
     if (!m) return tl::unexpected(m.error());
-    return view_of(*c, *std::move(m));
+    return view(*c, *std::move(m), now);
   }
 
   Result<std::vector<core::EventView>> events_of(const MessageRecord& m) {
@@ -212,7 +241,8 @@ struct SqliteReader::State {
 SqliteReader::SqliteReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
 SqliteReader::~SqliteReader() = default;
 
-Result<std::unique_ptr<SqliteReader>> SqliteReader::open(const std::string& state_dir) {
+Result<std::unique_ptr<SqliteReader>> SqliteReader::open(const std::string& state_dir,
+                                                         core::LimitRules limits) {
   auto db = Connection::open(state_dir + "/mailotpd.db", Connection::Access::read_only);
   if (!db) return tl::unexpected(db.error());
   if (auto known = check_schema(*db); !known) return tl::unexpected(known.error());
@@ -222,11 +252,12 @@ Result<std::unique_ptr<SqliteReader>> SqliteReader::open(const std::string& stat
   auto sql = Prepared<ReaderSql, k_reader_statements>::prepare(*db, k_reader_sql);
   if (!sql) return tl::unexpected(sql.error());
   return std::unique_ptr<SqliteReader>(
-      new SqliteReader(std::unique_ptr<State>(new State{*std::move(db), *std::move(sql)})));
+      new SqliteReader(std::make_unique<State>(*std::move(db), *std::move(sql), std::move(limits))));
 }
 
-Result<core::ChallengeView> SqliteReader::challenge(const std::string& app, const core::Id& id) {
-  return state_->at_one_moment<core::ChallengeView>([&] { return state_->challenge(app, id); });
+Result<core::ChallengeView> SqliteReader::challenge(const std::string& app, const core::Id& id,
+                                                    core::WallTime now) {
+  return state_->at_one_moment<core::ChallengeView>([&] { return state_->challenge(app, id, now); });
 }
 
 Result<core::MessageView> SqliteReader::message(const std::string& app, const core::Id& id) {
@@ -372,6 +403,69 @@ Result<core::PageOf<core::SuppressionView>> SqliteReader::suppressions(const std
     out.items.push_back(view_of(s));
   out.next_cursor = std::move(records->next_cursor);
   return out;
+}
+
+Result<std::int64_t> SqliteReader::newest_event() {
+  Rows rows = state_->sql[ReaderSql::event_newest].select();
+  const auto found = rows.next();
+  if (!found) return tl::unexpected(found.error());
+  return *found && !rows.is_null(0) ? rows.integer(0) : 0;
+}
+
+Result<core::EventPage> SqliteReader::events(const core::EventFilter& filter) {
+  if (filter.limit < 1 || filter.limit > k_max_page)
+    return core::fail(Errc::invalid, fmt::format("limit is from 1 to {}", k_max_page));
+  return state_->at_one_moment<core::EventPage>([&]() -> Result<core::EventPage> {
+    const auto newest = newest_event();
+    if (!newest) return tl::unexpected(newest.error());
+    if (filter.after < 0 || filter.after > *newest)
+      return core::fail(Errc::invalid, "after: is not a cursor of this database");
+    core::EventPage out;
+    out.after = filter.after;
+    Rows rows = state_->sql[ReaderSql::events_after].select(filter.after, k_max_events_looked_at);
+    while (std::cmp_less(out.items.size(), filter.limit)) {
+      const auto found = rows.next();
+      if (!found) return tl::unexpected(found.error());
+      if (!*found) break;
+      auto event = read_event(rows);
+      if (!event) return tl::unexpected(event.error());
+      out.after = event->seq;
+      if (filter.app.empty() || event->app == filter.app) out.items.push_back(*std::move(event));
+    }
+    out.more = out.after < *newest;
+    return out;
+  });
+}
+
+Result<std::vector<core::KeyUse>> SqliteReader::keys() {
+  return state_->at_one_moment<std::vector<core::KeyUse>>([&]() -> Result<std::vector<core::KeyUse>> {
+    std::vector<core::KeyUse> out;
+    Rows rows = state_->sql[ReaderSql::key_all].select();
+    for (;;) {
+      const auto more = rows.next();
+      if (!more) return tl::unexpected(more.error());
+      if (!*more) break;
+      const auto id = static_cast<KeyId>(rows.integer(0));
+      core::KeyUse key;
+      key.id = format_key_id(id);
+      if (!rows.is_null(1)) key.retired_at = rows.time(1);
+      const auto in_challenge = state_->sql[ReaderSql::key_of_open_challenge].select(id).next();
+      if (!in_challenge) return tl::unexpected(in_challenge.error());
+      const auto in_body = state_->sql[ReaderSql::key_of_body].select(id).next();
+      if (!in_body) return tl::unexpected(in_body.error());
+      key.challenges = *in_challenge;
+      key.messages = *in_body;
+      if (key.retired_at) {
+        key.answers_until = *key.retired_at + k_kept_for;
+        key.bounces_until = *key.retired_at + 2 * core::k_token_epoch;
+      }
+      out.push_back(std::move(key));
+    }
+    // The one that writes first, then the one that was replaced last.
+    std::ranges::sort(out, std::greater{},
+                      [](const core::KeyUse& key) { return key.retired_at.value_or(core::k_never); });
+    return out;
+  });
 }
 
 }  // namespace mailotp::store

@@ -13,13 +13,14 @@ class SqliteReader final : public core::StoreReader {
  public:
   // The database must be there: open the store first. Errc::unsupported when its schema is not this
   // program's.
-  [[nodiscard]] static core::Result<std::unique_ptr<SqliteReader>> open(const std::string& state_dir);
+  [[nodiscard]] static core::Result<std::unique_ptr<SqliteReader>> open(const std::string& state_dir,
+                                                                        core::LimitRules limits = {});
   ~SqliteReader() override;
   SqliteReader(const SqliteReader&) = delete;
   SqliteReader& operator=(const SqliteReader&) = delete;
 
-  [[nodiscard]] core::Result<core::ChallengeView> challenge(const std::string& app,
-                                                            const core::Id& id) override;
+  [[nodiscard]] core::Result<core::ChallengeView> challenge(const std::string& app, const core::Id& id,
+                                                            core::WallTime now) override;
   [[nodiscard]] core::Result<core::MessageView> message(const std::string& app, const core::Id& id) override;
   // Errc::malformed for a cursor that is not one of ours, Errc::invalid for a limit out of range or a
   // recipient that is no address. A page may have fewer items than its limit and yet a next_cursor: with a
@@ -36,6 +37,10 @@ class SqliteReader final : public core::StoreReader {
   [[nodiscard]] core::Result<core::PageOf<core::SuppressionView>> suppressions(const std::string& recipient,
                                                                                const core::Page& page,
                                                                                core::WallTime now) override;
+
+  [[nodiscard]] core::Result<core::EventPage> events(const core::EventFilter& filter) override;
+  [[nodiscard]] core::Result<std::int64_t> newest_event() override;
+  [[nodiscard]] core::Result<std::vector<core::KeyUse>> keys() override;
 
  private:
   struct State;

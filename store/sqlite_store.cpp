@@ -7,10 +7,13 @@
 
 #include "core/crash_point.h"
 #include "store/bounce_commands.h"
+#include "store/brake.h"
 #include "store/challenge_commands.h"
 #include "store/clock_shift.h"
+#include "store/erase.h"
 #include "store/file_watch.h"
 #include "store/idempotency.h"
+#include "store/key_rows.h"
 #include "store/lock.h"
 #include "store/mailbox_commands.h"
 #include "store/message_commands.h"
@@ -40,34 +43,6 @@ constexpr const char* k_settings =
     "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "
     "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -32768; "
     "PRAGMA trusted_schema = OFF;";
-
-Result<> check_keys(Writer& writer) {
-  std::vector<KeyId> unknown;
-  {
-    Rows rows = writer.sql[WriterSql::key_all].select();
-    for (;;) {
-      const auto more = rows.next();
-      if (!more) return tl::unexpected(more.error());
-      if (!*more) break;
-      const auto id = static_cast<KeyId>(rows.integer(0));
-      if (!writer.keys.has(id)) unknown.push_back(id);
-    }
-  }
-  for (const KeyId id : unknown) {
-    const auto in_challenge = writer.sql[WriterSql::key_of_open_challenge].select(id).next();
-    if (!in_challenge) return tl::unexpected(in_challenge.error());
-    const auto in_body = writer.sql[WriterSql::key_of_body].select(id).next();
-    if (!in_body) return tl::unexpected(in_body.error());
-    if (*in_challenge || *in_body)
-      return core::fail(Errc::invalid, fmt::format("store: the database needs the key {}, which is not in {}",
-                                                   format_key_id(id), writer.keys.source()));
-    // Retired in good order: nothing that it sealed is needed. Kept answers may be left; they are found with
-    // a key of the ring alone and go within a day, and a key that must go is worth more than a repeat of
-    // theirs.
-    if (auto done = writer.sql[WriterSql::key_forget].run(id); !done) return done;
-  }
-  return writer.sql[WriterSql::key_add].run(writer.keys.writing());
-}
 
 Result<> load_counters(Writer& writer) {
   Rows rows = writer.sql[WriterSql::counter_all].select();
@@ -145,6 +120,8 @@ struct Runner {
   Result<core::Answer> operator()(const core::ReportBounce& c) const { return report_bounce(tx, c); }
   Result<core::Answer> operator()(const core::PutSuppression& c) const { return put_suppression(tx, c); }
   Result<core::Answer> operator()(const core::DropSuppression& c) const { return drop_suppression(tx, c); }
+  Result<core::Answer> operator()(const core::Erase& c) const { return erase(tx, c); }
+  Result<core::Answer> operator()(const core::ReplaceKeys& c) const { return replace_keys(tx, c); }
 };
 
 std::string database_in(const std::string& state_dir) {
@@ -263,7 +240,7 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
   const bool waking = writer.waking;
   phase = Phase::body;
   Result<> result = body(tx);
-  if (result) result = tx.write_counters();
+  if (result) result = tx.write_counted();
   if (result) {
     phase = Phase::commit;
     MAILOTP_CRASH_POINT("commit_next");
@@ -272,6 +249,7 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
   }
   if (!result) {
     writer.waking = waking;
+    tx.put_back();
     // In the body too: a large transaction writes to the log before its end.
     if (result.error().code == Errc::io) broken = result.error();
     if (auto undone = roll_back(); !undone) {
@@ -280,12 +258,15 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
     }
     return result;
   }
-  writer.totals.add(tx.counted());
+  tx.take_over();
   out.unreadable += tx.unreadable();
   auto news = tx.take_changes();
   out.changes.insert(out.changes.end(), news.begin(), news.end());
   auto bounces = tx.take_bounces();
   std::move(bounces.begin(), bounces.end(), std::back_inserter(out.bounces));
+  out.events = out.events || tx.has_appended();
+  auto brakes = tx.take_brakes();
+  std::move(brakes.begin(), brakes.end(), std::back_inserter(out.brakes));
   return {};
 }
 
@@ -441,7 +422,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
                 Writer{*std::move(db), *std::move(sql), std::move(options.keys), std::move(options.policy),
                        std::move(options.return_path), options.retention, options.max_open_messages,
                        options.composer, options.random, options.tokens, options.verp, options.verdicts,
-                       options.foreign, Counters{}, Intake{}},
+                       options.foreign, std::move(options.limits), options.brake, Counters{}, Intake{}},
                 Wal(raw), reserve, FileWatch(path), options.state_dir, options.min_free_disk});
   if (auto started = state->start(); !started) return tl::unexpected(with_hint(started.error()));
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));
@@ -452,7 +433,10 @@ Result<> SqliteStore::State::start() {
   // answered.
   auto ready = within(reserve, [&] { return wal.empty(); });
   if (ready) ready = within(reserve, [&] { return check_keys(writer); });
+  if (ready) ready = within(reserve, [&] { return load_budget_secret(writer); });
   if (ready) ready = load_counters(writer);
+  if (ready) ready = load_shifted(writer);
+  if (ready) ready = load_brakes(writer);
   unchecked = lock.was_left_open();
   // The log is there by now, and so is its place in the folder.
   files = FileWatch(database_in(state_dir));
@@ -475,6 +459,8 @@ Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
       auto orphans = settle_orphans(tx, now);
       if (!orphans) return tl::unexpected(orphans.error());
       out = *std::move(orphans);
+      out.limits_anew = tx.writer().limits_anew;
+      if (auto noted = note_writing_key(tx, now); !noted) return noted;
       if (state_->lock.was_left_open()) {
         if (auto checked = check_newest(tx, now); !checked) return checked;
       }

@@ -32,6 +32,8 @@ struct StoreOptions {
   core::Verp verp = core::Verp::recipient;
   core::VerdictTable verdicts = core::verdict_table();
   core::ForeignMail foreign = core::ForeignMail::leave;
+  core::LimitRules limits = {};
+  core::BrakeConfig brake = {};
 };
 
 class SqliteStore final : public core::Store {

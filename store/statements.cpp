@@ -4,7 +4,8 @@
 #define CHALLENGE_COLUMNS                                                                               \
   "n, id, recipient, app, purpose, mailbox, created_at, state, attempts_left, sends, max_sends, "       \
   "cooldown, usable_minimum, expires_at, resend_at, revision, message, resend, code_length, alphabet, " \
-  "template, locale, metadata, key, code_mac, binding_mac, kept_code, data"
+  "template, locale, metadata, key, code_mac, binding_mac, kept_code, data, sends_key, network_key, "   \
+  "device_key"
 #define MESSAGE_COLUMNS                                                                              \
   "n, id, challenge, previous, current, recipient, app, mailbox, created_at, kind, state, attempt, " \
   "attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "               \
@@ -25,7 +26,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"commit", "COMMIT"},
     {"rollback", "ROLLBACK"},
     {"recipient_find", "SELECT id FROM recipient WHERE key = ?1"},
-    {"recipient_add", "INSERT INTO recipient (key) VALUES (?1)"},
+    {"recipient_add", "INSERT INTO recipient (key, fold) VALUES (?1, ?2)"},
     {"recipient_forget",
      "DELETE FROM recipient WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM challenge WHERE recipient = ?1) "
      "AND NOT EXISTS (SELECT 1 FROM message WHERE recipient = ?1) "
@@ -34,6 +35,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "AND NOT EXISTS (SELECT 1 FROM suppression WHERE recipient = ?1) "
      "AND NOT EXISTS (SELECT 1 FROM evidence WHERE recipient = ?1)"},
     {"recipient_key", "SELECT key FROM recipient WHERE id = ?1"},
+    {"recipient_folded", "SELECT id, key FROM recipient WHERE fold = ?1"},
     {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
     {"challenge_by_n", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE n = ?1"},
     {"challenge_newest", "SELECT " CHALLENGE_COLUMNS
@@ -42,9 +44,10 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"challenge_add",
      "INSERT INTO challenge (id, recipient, app, purpose, mailbox, created_at, state, attempts_left, sends, "
      "max_sends, cooldown, usable_minimum, expires_at, resend_at, revision, message, resend, code_length, "
-     "alphabet, template, locale, metadata, key, code_mac, binding_mac, kept_code, data) VALUES (?1, ?2, ?3, "
+     "alphabet, template, locale, metadata, key, code_mac, binding_mac, kept_code, data, sends_key, "
+     "network_key, device_key) VALUES (?1, ?2, ?3, "
      "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, "
-     "?25, ?26, ?27)"},
+     "?25, ?26, ?27, ?28, ?29, ?30)"},
     {"challenge_count_attempt",
      "UPDATE challenge SET attempts_left = attempts_left - 1 WHERE n = ?1 AND state IN (1, 2) AND "
      "attempts_left > 0 AND expires_at > ?2"},
@@ -62,6 +65,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "SELECT n FROM challenge WHERE state <= 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"},
     {"challenge_over",
      "SELECT n, state, recipient, NULL FROM challenge WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
+    {"challenge_of_recipient",
+     "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE recipient = ?1 ORDER BY app, purpose, n LIMIT ?2"},
     {"challenge_remove", "DELETE FROM challenge WHERE n = ?1"},
     {"challenge_forget_message", "UPDATE challenge SET message = NULL WHERE id = ?1 AND message = ?2"},
     {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
@@ -106,10 +111,10 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"message_over",
      "SELECT n, state, recipient, challenge FROM message WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
     {"message_remove", "DELETE FROM message WHERE n = ?1"},
-    {"clock_get", "SELECT boot, offset FROM clock"},
+    {"clock_get", "SELECT boot, offset, shifted FROM clock"},
     {"clock_set",
-     "INSERT INTO clock (id, boot, offset) VALUES (1, ?1, ?2) ON CONFLICT (id) DO UPDATE SET "
-     "boot = excluded.boot, offset = excluded.offset"},
+     "INSERT INTO clock (id, boot, offset, shifted) VALUES (1, ?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET "
+     "boot = excluded.boot, offset = excluded.offset, shifted = excluded.shifted"},
     {"shift_challenges",
      "UPDATE challenge SET expires_at = expires_at + ?1, resend_at = resend_at + ?1 WHERE state <= 2 AND "
      "expires_at > 0"},
@@ -145,6 +150,9 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"event_first", "SELECT seq, at, NULL FROM event WHERE seq > 0 ORDER BY seq LIMIT ?1"},
     // Never the newest one: its number would be given out again.
     {"event_remove", "DELETE FROM event WHERE seq <= ?1 AND seq < (SELECT max(seq) FROM event)"},
+    {"event_hush",
+     "UPDATE event SET detail = NULL WHERE coalesce(challenge, message) = ?1 AND message IS NOT NULL AND "
+     "detail IS NOT NULL"},
     {"counter_add",
      "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
      "value = value + excluded.value"},
@@ -161,6 +169,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"once_forget", "DELETE FROM idempotency WHERE mac = ?1"},
     {"once_add",
      "INSERT INTO idempotency (mac, at, recipient, request, key, answer) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"},
+    {"once_of_recipient", "SELECT n FROM idempotency WHERE recipient = ?1 LIMIT ?2"},
+    {"once_erase", "DELETE FROM idempotency WHERE n = ?1"},
     {"once_first", "SELECT n, at, recipient FROM idempotency WHERE n > 0 ORDER BY n LIMIT ?1"},
     {"once_remove", "DELETE FROM idempotency WHERE n <= ?1"},
     {"bounce_add",
@@ -174,6 +184,13 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"bounce_history",
      "SELECT at, source, class FROM bounce WHERE recipient = ?1 AND app = ?2 AND kind = 1 AND message IS NOT "
      "NULL AND permanent IS NOT 0 AND at > ?3 ORDER BY n DESC LIMIT ?4"},
+    {"bounce_of_recipient", "SELECT n FROM bounce WHERE recipient = ?1 LIMIT ?2"},
+    {"bounce_erase", "DELETE FROM bounce WHERE n = ?1"},
+    {"bounce_walk",
+     "SELECT n, mailbox, diagnostic FROM bounce WHERE n > ?1 AND (recipient IS NULL OR diagnostic IS NOT "
+     "NULL) "
+     "ORDER BY n LIMIT ?2"},
+    {"bounce_hush", "UPDATE bounce SET mailbox = NULL, diagnostic = NULL WHERE n = ?1"},
     {"bounce_first", "SELECT n, at, recipient FROM bounce WHERE n > 0 ORDER BY n LIMIT ?1"},
     {"bounce_remove", "DELETE FROM bounce WHERE n <= ?1"},
     {"mail_at", "SELECT n, hash, fate, moved FROM mail WHERE uidvalidity = ?1 AND uid = ?2"},
@@ -238,8 +255,30 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"evidence_soften", "UPDATE evidence SET hard = 0 WHERE recipient = ?1 AND (?2 = '' OR app = ?2)"},
     {"evidence_over", "SELECT recipient, app FROM evidence WHERE at <= ?1 ORDER BY at LIMIT ?2"},
     {"evidence_remove", "DELETE FROM evidence WHERE recipient = ?1 AND app = ?2"},
+    {"evidence_erase", "DELETE FROM evidence WHERE recipient = ?1"},
+    {"usage_newest", "SELECT part, times FROM usage WHERE key = ?1 ORDER BY part DESC LIMIT 1"},
+    {"usage_part", "SELECT part, times FROM usage WHERE key = ?1 AND part = ?2"},
+    {"usage_save",
+     "INSERT INTO usage (key, part, until, times) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key, part) DO UPDATE "
+     "SET until = max(until, excluded.until), times = excluded.times"},
+    {"usage_trim", "DELETE FROM usage WHERE key = ?1 AND part <= ?2"},
+    {"usage_walk",
+     "SELECT key, part, until FROM usage WHERE (key, part) > (?1, ?2) ORDER BY key, part LIMIT ?3"},
+    {"usage_remove", "DELETE FROM usage WHERE key = ?1 AND part = ?2"},
+    {"brake_all", "SELECT app, start, sends, right_codes FROM brake"},
+    {"brake_add",
+     "INSERT INTO brake (app, start, sends, right_codes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (start, app) DO "
+     "UPDATE SET sends = sends + excluded.sends, right_codes = right_codes + excluded.right_codes"},
+    {"brake_forget", "DELETE FROM brake WHERE start < ?1"},
+    {"secret_get", "SELECT key, value FROM secret WHERE name = ?1"},
+    {"secret_set",
+     "INSERT INTO secret (name, key, value) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET "
+     "key = excluded.key, value = excluded.value"},
     {"key_all", "SELECT id FROM key"},
-    {"key_add", "INSERT INTO key (id) VALUES (?1) ON CONFLICT (id) DO NOTHING"},
+    {"key_add",
+     "INSERT INTO key (id) VALUES (?1) ON CONFLICT (id) DO UPDATE SET retired_at = NULL WHERE retired_at IS "
+     "NOT NULL"},
+    {"key_retire", "UPDATE key SET retired_at = ?2 WHERE id <> ?1 AND retired_at IS NULL"},
     {"key_forget", "DELETE FROM key WHERE id = ?1"},
     {"key_of_open_challenge",
      "SELECT 1 FROM challenge INDEXED BY challenge_open WHERE state <= 2 AND expires_at > 0 AND key = ?1 "
@@ -284,6 +323,19 @@ constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
      "SELECT app, proven_at, doubted_at, hard, verdict_kind, verdict_class, verdict_permanent, "
      "verdict_status, "
      "verdict_detail, verdict_source, verdict_at FROM evidence WHERE recipient = ?1"},
+    {"clock_shifted", "SELECT shifted FROM clock"},
+    {"usage_newest", "SELECT part, times FROM usage WHERE key = ?1 ORDER BY part DESC LIMIT 1"},
+    {"usage_part", "SELECT part, times FROM usage WHERE key = ?1 AND part = ?2"},
+    {"events_after",
+     "SELECT seq, at, type, app, challenge, message, actor, uid, detail FROM event WHERE seq > ?1 ORDER BY "
+     "seq LIMIT ?2"},
+    {"event_newest", "SELECT max(seq) FROM event"},
+    {"key_all", "SELECT id, retired_at FROM key"},
+    {"key_of_open_challenge",
+     "SELECT 1 FROM challenge INDEXED BY challenge_open WHERE state <= 2 AND expires_at > 0 AND key = ?1 "
+     "LIMIT 1"},
+    {"key_of_body",
+     "SELECT 1 FROM message m JOIN message_body b ON b.n = m.n WHERE m.state <= 4 AND b.key = ?1 LIMIT 1"},
 }};
 
 }  // namespace mailotp::store

@@ -13,22 +13,11 @@ namespace {
 constexpr int k_newest_messages = 500;        // of one recipient; open ones are among them
 constexpr core::Millis k_look_again{60'000};  // at a probe that has not left yet
 
-Result<std::vector<SuppressionRecord>> read_all(Rows rows) {
-  std::vector<SuppressionRecord> out;
-  for (;;) {
-    const auto more = rows.next();
-    if (!more) return tl::unexpected(more.error());
-    if (!*more) return out;
-    auto record = read_suppression(rows);
-    if (!record) return tl::unexpected(record.error());
-    out.push_back(*std::move(record));
-  }
-}
-
 Result<std::optional<SuppressionRecord>> find(Transaction& tx, std::int64_t recipient, const std::string& app,
                                               core::BounceClass bounce_class) {
-  auto found =
-      read_all(tx.sql(WriterSql::suppression_of).select(recipient, app, static_cast<int>(bounce_class)));
+  auto found = all_records<SuppressionRecord>(
+      tx.sql(WriterSql::suppression_of).select(recipient, app, static_cast<int>(bounce_class)),
+      read_suppression);
   if (!found) return tl::unexpected(found.error());
   if (found->empty()) return std::optional<SuppressionRecord>{};
   return std::optional(std::move(found->front()));
@@ -113,7 +102,8 @@ core::Verdict verdict_of(const SuppressionRecord& s, core::WallTime at) {
 
 Result<Gate> gate(Transaction& tx, const std::string& recipient_key, const std::string& app,
                   core::SuppressedUse use, core::WallTime at) {
-  auto in_force = read_all(tx.sql(WriterSql::suppression_in_force).select(recipient_key, app, at));
+  auto in_force = all_records<SuppressionRecord>(
+      tx.sql(WriterSql::suppression_in_force).select(recipient_key, app, at), read_suppression);
   if (!in_force) return tl::unexpected(in_force.error());
   Gate out;
   if (in_force->empty()) return out;
@@ -244,7 +234,7 @@ Result<> check_probes(Transaction& tx, const Cause& cause, int limit) {
 
 Result<core::Answer> put_suppression(Transaction& tx, const core::PutSuppression& command) {
   const Cause cause{command.at, command.actor};
-  const auto recipient = tx.recipient(command.address.key());
+  const auto recipient = tx.recipient(command.address);
   if (!recipient) return tl::unexpected(recipient.error());
   SuppressionRecord s;
   s.recipient = *recipient;

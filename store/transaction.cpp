@@ -29,11 +29,13 @@ Result<std::optional<std::int64_t>> Transaction::known_recipient(const std::stri
   return std::optional(rows.integer(0));
 }
 
-Result<std::int64_t> Transaction::recipient(const std::string& key) {
+Result<std::int64_t> Transaction::recipient(const core::Address& address) {
+  const std::string key = address.key();
   const auto known = known_recipient(key);
   if (!known) return tl::unexpected(known.error());
   if (*known) return **known;
-  if (auto added = sql(WriterSql::recipient_add).run(key); !added) return tl::unexpected(added.error());
+  if (auto added = sql(WriterSql::recipient_add).run(key, core::folded_most(address)); !added)
+    return tl::unexpected(added.error());
   return writer_.db.last_rowid();
 }
 
@@ -60,7 +62,8 @@ Result<> Transaction::add(ChallengeRecord& c) {
                std::int64_t{c.row.usable_minimum.count()}, c.row.expires_at, c.row.resend_at, c.row.revision,
                c.message, static_cast<int>(c.resend), c.code.length, static_cast<int>(c.code.alphabet),
                c.template_name, TextOrNull{c.locale}, TextOrNull{c.metadata}, c.key, Blob{c.code_mac},
-               Blob{c.binding_mac}, Blob{c.kept_code}, Blob{c.data});
+               Blob{c.binding_mac}, Blob{c.kept_code}, Blob{c.data}, Blob{c.budget.recipient},
+               Blob{c.budget.network}, Blob{c.budget.device});
   if (!added) return added;
   c.n = writer_.db.last_rowid();
   counted_.start(c.row.state);
@@ -90,7 +93,7 @@ Result<> Transaction::apply(ChallengeRecord& c, const core::ChallengeStep& step,
   changed(c.id, std::nullopt);
   if (!has(step.effects, core::ChallengeEffect::end_unsent)) return {};
   const bool expired = c.row.state == core::ChallengeState::expired;
-  return step_all(c, core::EndWithChallenge{expired}, cause);
+  return step_all(c, core::EndWithChallenge{expired}, cause, to_string(c.row.state));
 }
 
 Result<> Transaction::end(ChallengeRecord& c, const core::ChallengeStep& step, const Cause& cause) {
@@ -112,11 +115,14 @@ Result<> Transaction::end(ChallengeRecord& c, const core::ChallengeStep& step, c
 }
 
 Result<> Transaction::supersede_unsent(const ChallengeRecord& c, const Cause& cause) {
-  return step_all(c, core::Supersede{}, cause);
+  return step_all(c, core::Supersede{}, cause, {});
 }
 
-Result<> Transaction::step_all(const ChallengeRecord& c, const core::MessageEvent& event,
-                               const Cause& cause) {
+Result<> Transaction::step_all(const ChallengeRecord& c, const core::MessageEvent& event, const Cause& cause,
+                               std::string_view why) {
+  Detail detail;
+  if (!why.empty()) detail.add("challenge", why);
+  const std::string told = detail.take();
   std::optional<std::int64_t> next = c.message;
   while (next) {
     // Its end must not wait for one that cannot be read, nor for those behind it.
@@ -128,7 +134,7 @@ Result<> Transaction::step_all(const ChallengeRecord& c, const core::MessageEven
     MessageRecord& one = **found;
     next = one.previous;
     if (!is_open(one.row.state)) continue;
-    if (auto stepped = step_alone(one, event, cause, {}); !stepped) return tl::unexpected(stepped.error());
+    if (auto stepped = step_alone(one, event, cause, told); !stepped) return tl::unexpected(stepped.error());
   }
   return {};
 }
@@ -264,6 +270,20 @@ Result<> Transaction::tell_challenge(const MessageRecord& m, const Cause& cause)
   return sql(WriterSql::challenge_note).run(c.n, step.row.revision);
 }
 
+Result<> Transaction::remove(const MessageRecord& m) {
+  if (m.challenge) {
+    if (auto done = sql(WriterSql::challenge_forget_message).run(*m.challenge, m.n); !done) return done;
+  }
+  if (auto done = sql(WriterSql::body_erase).run(m.n); !done) return done;
+  if (auto done = sql(WriterSql::message_remove).run(m.n); !done) return done;
+  writer_.bad.bodies.erase(m.n);  // the number's next owner is another message
+  // One that had not come to its end ends here.
+  if (is_open(m.row.state)) counted_.move(m.row.state, core::MessageState::canceled);
+  counted_.remove(is_open(m.row.state) ? core::MessageState::canceled : m.row.state);
+  changed(m.challenge, m.id);
+  return {};
+}
+
 Result<core::Secret> Transaction::content(const MessageRecord& m) {
   if (writer_.bad.bodies.contains(m.n))
     return core::fail(Errc::corrupt, fmt::format("store: message {} has a bad body", core::to_string(m.id)));
@@ -275,36 +295,56 @@ Result<core::Secret> Transaction::content(const MessageRecord& m) {
   return writer_.keys.unseal(static_cast<KeyId>(rows.integer(0)), Sealed::content, m.id, rows.blob(1));
 }
 
+Result<> Transaction::append(int type, const About& about, const Cause& cause, std::string_view detail) {
+  appended_ = true;
+  return sql(WriterSql::event_add)
+      .run(cause.at, type, about.app, about.challenge, about.message, static_cast<int>(cause.actor.kind),
+           cause.actor.uid, TextOrNull{detail});
+}
+
 Result<> Transaction::append(ChallengeNews news, const ChallengeRecord& c, const Cause& cause,
                              std::string_view detail) {
-  return sql(WriterSql::event_add)
-      .run(cause.at, static_cast<int>(news), c.app, c.id, std::optional<core::Id>{},
-           static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
+  return append(static_cast<int>(news), {c.app, c.id, {}}, cause, detail);
 }
 
 Result<> Transaction::append(const MessageRecord& m, const Cause& cause, std::string_view detail) {
-  return sql(WriterSql::event_add)
-      .run(cause.at, k_message_event + static_cast<int>(m.row.state), m.app, m.challenge, m.id,
-           static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
+  return append(k_message_event + static_cast<int>(m.row.state), {m.app, m.challenge, m.id}, cause, detail);
 }
 
 Result<> Transaction::append(RecipientNews news, const About& about, const Cause& cause,
                              std::string_view detail) {
-  return sql(WriterSql::event_add)
-      .run(cause.at, k_recipient_event + static_cast<int>(news), about.app, about.challenge, about.message,
-           static_cast<int>(cause.actor.kind), cause.actor.uid, TextOrNull{detail});
+  return append(k_recipient_event + static_cast<int>(news), about, cause, detail);
+}
+
+Result<> Transaction::append(AppNews news, const std::string& app, const Cause& cause,
+                             std::string_view detail) {
+  return append(k_app_event + static_cast<int>(news), {app, {}, {}}, cause, detail);
 }
 
 void Transaction::changed(std::optional<core::Id> challenge, std::optional<core::Id> message) {
   changes_.push_back({challenge, message});
 }
 
-Result<> Transaction::write_counters() {
+Result<> Transaction::write_counted() {
+  if (auto used = usage_.flush(); !used) return used;
+  auto braked =
+      brakes_.flush(sql(WriterSql::brake_add), sql(WriterSql::brake_forget), writer_.brake, even(now_));
+  if (!braked) return braked;
   for (std::size_t i = 0; i < Counters::k_size; ++i) {
     if (counted_[i] == 0) continue;
     if (auto added = sql(WriterSql::counter_add).run(Counters::name(i), counted_[i]); !added) return added;
   }
   return {};
+}
+
+void Transaction::take_over() {
+  writer_.totals.add(counted_);
+  writer_.shifted = shifted_;
+  brakes_.commit();
+}
+
+void Transaction::put_back() {
+  if (keys_before_) writer_.keys = *std::move(keys_before_);
 }
 
 Result<std::optional<core::WallTime>> Transaction::next_due() {

@@ -15,11 +15,13 @@
 #include "core/random.h"
 #include "core/store.h"
 #include "core/tokens.h"
+#include "store/brake_book.h"
 #include "store/counters.h"
 #include "store/events.h"
 #include "store/keys.h"
 #include "store/records.h"
 #include "store/statements.h"
+#include "store/usage.h"
 
 namespace mailotp::store {
 
@@ -57,11 +59,18 @@ struct Writer {
   core::Verp verp;
   core::VerdictTable verdicts;
   core::ForeignMail foreign;
+  core::LimitRules limits;
+  core::BrakeConfig brake;
   Counters totals;  // as committed
   Intake intake;
   BadRows bad = {};
   core::WallTime swept{core::Millis{0}};  // the last Sweep
   bool waking = false;                    // a WakeForRelay has left some to the next Sweep
+  core::Millis shifted{0};                // all steps of the clock
+  Hmac budget_mac = {};                   // with the secret of the row `budgets`
+  BrakeBook brake_book = {};
+  bool limits_anew = false;
+  std::pair<std::string, std::int64_t> usage_walk{std::string(1, '\0'), 0};  // a purge has looked so far
 };
 
 // When and through whom.
@@ -88,15 +97,23 @@ class Transaction {
  public:
   // `relays`: what the daemon knows of them now; outlives the transaction.
   Transaction(Writer& writer, std::span<const core::RelayOffer> relays, core::WallTime now)
-      : writer_(writer), relays_(relays), now_(now), bad_before_(writer.bad.size()) {}
+      : writer_(writer),
+        relays_(relays),
+        now_(now),
+        bad_before_(writer.bad.size()),
+        shifted_(writer.shifted),
+        usage_(*this),
+        brakes_(writer.brake_book) {}
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
 
   [[nodiscard]] Writer& writer() { return writer_; }
   [[nodiscard]] Statement& sql(WriterSql name) { return writer_.sql[name]; }
 
   // ---- Recipients
-  // The row of this key; made when there is none.
-  [[nodiscard]] core::Result<std::int64_t> recipient(const std::string& key);
-  // … absent when there is none.
+  // The row of this address; made when there is none.
+  [[nodiscard]] core::Result<std::int64_t> recipient(const core::Address& address);
+  // The row of this key; absent when there is none.
   [[nodiscard]] core::Result<std::optional<std::int64_t>> known_recipient(const std::string& key);
 
   // ---- Challenges
@@ -123,6 +140,8 @@ class Transaction {
   // its challenge. False: the event changed nothing.
   [[nodiscard]] core::Result<bool> step(MessageRecord& message, const core::MessageEvent& event,
                                         const Cause& cause, std::string_view detail = {});
+  // Removes its row and its body, open or not, and what its challenge knew of it; not its events.
+  [[nodiscard]] core::Result<> remove(const MessageRecord& message);
   // Errc::corrupt when it is missing or does not open.
   [[nodiscard]] core::Result<core::Secret> content(const MessageRecord& message);
 
@@ -138,6 +157,8 @@ class Transaction {
   };
   [[nodiscard]] core::Result<> append(RecipientNews news, const About& about, const Cause& cause,
                                       std::string_view detail);
+  [[nodiscard]] core::Result<> append(AppNews news, const std::string& app, const Cause& cause,
+                                      std::string_view detail);
   void changed(std::optional<core::Id> challenge, std::optional<core::Id> message);
   void recorded(core::BounceNews news) { bounces_.push_back(std::move(news)); }
   // When it runs; the times of commands are their own.
@@ -152,22 +173,40 @@ class Transaction {
     return writer_.totals.open_messages() + counted_.open_messages();
   }
 
-  // Before the COMMIT: writes the counters.
-  [[nodiscard]] core::Result<> write_counters();
+  // ---- Limits
+  [[nodiscard]] UsageCache& usage() { return usage_; }
+  [[nodiscard]] Brakes& brakes() { return brakes_; }
+  // A time that no step of the clock has moved, for what is counted.
+  [[nodiscard]] core::WallTime even(core::WallTime at) const { return at - shifted_; }
+  [[nodiscard]] core::Millis shifted() const { return shifted_; }
+  void shift(core::Millis by) { shifted_ += by; }
+
+  // Before the COMMIT: writes what was counted.
+  [[nodiscard]] core::Result<> write_counted();
+  // After it: the writer takes over what this transaction knows.
+  void take_over();
+  // The ring that the writer had before this transaction replaced it.
+  void keep_keys(KeyRing before) { keys_before_.emplace(std::move(before)); }
+  // After a ROLLBACK.
+  void put_back();
   [[nodiscard]] core::Result<std::optional<core::WallTime>> next_due();
   [[nodiscard]] core::Result<bool> more_queued();
   [[nodiscard]] std::vector<core::Change> take_changes() { return std::move(changes_); }
   [[nodiscard]] std::vector<core::BounceNews> take_bounces() { return std::move(bounces_); }
+  [[nodiscard]] bool has_appended() const { return appended_; }
+  [[nodiscard]] std::vector<core::BrakeNews> take_brakes() { return brakes_.take_news(); }
 
  private:
+  [[nodiscard]] core::Result<> append(int type, const About& about, const Cause& cause,
+                                      std::string_view detail);
   [[nodiscard]] core::Result<> save(const MessageRecord& message, core::WallTime at);
   // The machine's decision on one message, but for its challenge.
   [[nodiscard]] core::Result<bool> step_alone(MessageRecord& message, const core::MessageEvent& event,
                                               const Cause& cause, std::string_view detail);
   [[nodiscard]] core::Result<> tell_challenge(const MessageRecord& message, const Cause& cause);
-  // Runs `event` on every open message of the challenge.
+  // Runs `event` on every open message of the challenge; `why` goes into the log.
   [[nodiscard]] core::Result<> step_all(const ChallengeRecord& challenge, const core::MessageEvent& event,
-                                        const Cause& cause);
+                                        const Cause& cause, std::string_view why);
 
   Writer& writer_;
   std::span<const core::RelayOffer> relays_;
@@ -177,6 +216,11 @@ class Transaction {
   Counters counted_;  // by this transaction
   std::vector<core::Change> changes_;
   std::vector<core::BounceNews> bounces_;
+  bool appended_ = false;
+  core::Millis shifted_;
+  UsageCache usage_;
+  Brakes brakes_;
+  std::optional<KeyRing> keys_before_;
 };
 
 // Loads what is to be changed before anything is: a change would take the row from under the cursor.
@@ -188,6 +232,20 @@ core::Result<std::vector<Row>> all_rows(Rows rows, Read read) {
     if (!more) return tl::unexpected(more.error());
     if (!*more) return out;
     out.push_back(read(rows));
+  }
+}
+
+// … of which a row may not be readable.
+template <class Record, class Read>
+core::Result<std::vector<Record>> all_records(Rows rows, Read read) {
+  std::vector<Record> out;
+  for (;;) {
+    const auto more = rows.next();
+    if (!more) return tl::unexpected(more.error());
+    if (!*more) return out;
+    auto record = read(rows);
+    if (!record) return tl::unexpected(record.error());
+    out.push_back(*std::move(record));
   }
 }
 

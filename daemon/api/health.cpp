@@ -36,6 +36,11 @@ void Health::mailbox_is(MailboxCondition condition) {
   }
 }
 
+void Health::brake_is(const std::string& app, bool on) {
+  std::erase(view_.braked, app);
+  if (on) view_.braked.push_back(app);
+}
+
 void Health::derive() {
   view_.ready = view_.store == "ok" &&
                 std::ranges::any_of(view_.relays, [](const auto& relay) { return relay.state != "down"; });

@@ -23,6 +23,8 @@ class Health {
   void mailbox_is(MailboxCondition condition);
   // Mails in it that are not ours.
   void foreign_mails_are(std::uint64_t count) { view_.foreign_mails = count; }
+  // The app's sends are held by the brake, or no more.
+  void brake_is(const std::string& app, bool on);
 
   [[nodiscard]] const ReadyView& view() const { return view_; }
 

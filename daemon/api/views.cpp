@@ -272,6 +272,7 @@ std::string ready_json(const ReadyView& view) {
                         {"relays", std::move(relays)},
                         {"bounces", view.bounces}};
   if (view.foreign_mails > k_foreign_told) value["bounces_foreign"] = view.foreign_mails;
+  if (!view.braked.empty()) value["braked"] = view.braked;
   return dump(value);
 }
 

@@ -43,6 +43,7 @@ struct ReadyView {
   std::vector<Relay> relays;
   std::string bounces;  // up | down | off
   std::uint64_t foreign_mails = 0;
+  std::vector<std::string> braked;  // apps whose sends the brake holds
 };
 [[nodiscard]] std::string ready_json(const ReadyView& view);
 [[nodiscard]] std::string relays_json(const ReadyView& view);

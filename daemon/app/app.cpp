@@ -199,7 +199,9 @@ tl::expected<void, StartFailure> App::Parts::open_store(store::KeyRing keys) {
                               .min_free_disk = config.intake.min_free_disk,
                               .retention = config.retention,
                               .verp = config.mail.verp,
-                              .verdicts = core::verdict_table(config.verdict)};
+                              .verdicts = core::verdict_table(config.verdict),
+                              .limits = core::limit_rules(config),
+                              .brake = config.brake};
   if (config.bounces) options.foreign = config.bounces->foreign;
   auto opened = store::SqliteStore::open(std::move(options));
   if (!opened) return tl::unexpected(store_failure(config, opened.error()));
@@ -215,7 +217,10 @@ tl::expected<void, StartFailure> App::Parts::open_store(store::KeyRing keys) {
     log.write(core::LogLevel::error,
               fmt::format("event=rows_unreadable count={} reason=\"they are held\"", recovered->unreadable));
   }
-  auto reading = store::SqliteReader::open(config.daemon.state_dir);
+  if (recovered->limits_anew)
+    log.write(core::LogLevel::warning,
+              "event=limits_anew reason=\"no key in the key file opens what they were counted under\"");
+  auto reading = store::SqliteReader::open(config.daemon.state_dir, core::limit_rules(config));
   if (!reading) return tl::unexpected(store_failure(config, reading.error()));
   store.emplace(&loop.loop, std::move(*opened), *delivery, log);
   reader.emplace(&loop.loop, std::move(*reading));

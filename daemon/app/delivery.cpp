@@ -106,6 +106,23 @@ void Delivery::on_changes(const std::vector<core::Change>& changes) {
   waits_->on_changes(changes);
 }
 
+void Delivery::on_events() {}  // nobody reads them as they come yet
+
+void Delivery::on_brakes(const std::vector<core::BrakeNews>& brakes) {
+  for (const core::BrakeNews& news : brakes) {
+    health_.brake_is(news.app, news.on);
+    const std::string count =
+        fmt::format("app={} sends={} right_codes={}", news.app, news.count.sends, news.count.right_codes);
+    if (news.on)
+      log_.write(core::LogLevel::warning,
+                 fmt::format("event=brake_on {} until={} reason=\"mails with codes rise, right codes do not: "
+                             "only known devices get more\"",
+                             count, core::format_rfc3339(news.until)));
+    else
+      log_.write(core::LogLevel::notice, fmt::format("event=brake_off {}", count));
+  }
+}
+
 void Delivery::on_bounces(const std::vector<core::BounceNews>& bounces) {
   bounces_->write(bounces);
 }

@@ -39,6 +39,8 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   void on_changes(const std::vector<core::Change>& changes) override;
   void on_jobs(std::vector<core::Job> jobs) override;
   void on_bounces(const std::vector<core::BounceNews>& bounces) override;
+  void on_events() override;
+  void on_brakes(const std::vector<core::BrakeNews>& brakes) override;
   void on_store_health(const core::Result<>& health) override;
 
  private:

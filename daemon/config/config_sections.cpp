@@ -259,8 +259,10 @@ void read_delivery(const Node* table, core::Config& out, Findings& findings) {
   out.breaker.jitter_percent = out.delivery.jitter_percent;
 }
 
-core::BrakeConfig read_brake(const Node* table, Findings& findings) {
+// In development no mail leaves, so nobody is flooded: without a table of its own the brake stays off.
+core::BrakeConfig read_brake(const Node* table, core::Mode mode, Findings& findings) {
   core::BrakeConfig out;
+  if (table == nullptr && mode == core::Mode::development) out.floor = std::numeric_limits<int>::max();
   TableReader in(table, "brake", findings);
   in.whole("ratio", out.ratio, 1, 1'000'000);
   in.whole("floor", out.floor, 1, 1'000'000'000);
@@ -329,7 +331,7 @@ core::Config read_sections(const Node& root, Findings& findings) {
   out.purposes = read_purposes(in.take_table("purpose"), findings);
   out.limits = read_limits(in.take_table("limits"), "limits", core::LimitsConfig{}, findings);
   read_delivery(in.take_table("delivery"), out, findings);
-  out.brake = read_brake(in.take_table("brake"), findings);
+  out.brake = read_brake(in.take_table("brake"), out.daemon.mode, findings);
   out.verdict = read_verdict(in.take_table("verdict"), findings);
   for (const Node* table : in.take_tables("app"))
     out.apps.push_back(read_app(*table, out.apps.size(), out.limits, findings));

@@ -418,6 +418,8 @@ void StoreThread::deliver() {
     }
     if (!delivery.committed.changes.empty()) observer_.on_changes(delivery.committed.changes);
     if (!delivery.committed.bounces.empty()) observer_.on_bounces(delivery.committed.bounces);
+    if (delivery.committed.events) observer_.on_events();
+    if (!delivery.committed.brakes.empty()) observer_.on_brakes(delivery.committed.brakes);
     if (delivery.stopped && stopped_) std::exchange(stopped_, nullptr)();
   }
 }

@@ -36,6 +36,9 @@ class StoreThread {
     virtual void on_changes(const std::vector<core::Change>& changes) = 0;
     virtual void on_jobs(std::vector<core::Job> jobs) = 0;
     virtual void on_bounces(const std::vector<core::BounceNews>& bounces) = 0;
+    // There is more to read in the log of events.
+    virtual void on_events() = 0;
+    virtual void on_brakes(const std::vector<core::BrakeNews>& brakes) = 0;
     // The store could not commit, or can again.
     virtual void on_store_health(const core::Result<>& health) = 0;
   };

@@ -132,6 +132,8 @@ struct Fixture : daemon::StoreThread::Observer {
 
   void on_changes(const std::vector<core::Change>&) override {}
   void on_jobs(std::vector<core::Job> out) override { jobs += static_cast<int>(out.size()); }
+  void on_events() override {}
+  void on_brakes(const std::vector<core::BrakeNews>&) override {}
   void on_bounces(const std::vector<core::BounceNews>& news) override {
     bounces += static_cast<int>(news.size());
   }
@@ -372,7 +374,8 @@ TEST_CASE("stopping commits what was submitted and refuses what comes later") {
 namespace {
 
 struct ModelReader final : core::StoreReader {
-  core::Result<core::ChallengeView> challenge(const std::string& app, const core::Id& id) override {
+  core::Result<core::ChallengeView> challenge(const std::string& app, const core::Id& id,
+                                              core::WallTime) override {
     core::ChallengeView view;
     view.app = app;
     view.id = id;
@@ -399,6 +402,9 @@ struct ModelReader final : core::StoreReader {
                                                                  core::WallTime) override {
     return core::PageOf<core::SuppressionView>{};
   }
+  core::Result<core::EventPage> events(const core::EventFilter&) override { return core::EventPage{}; }
+  core::Result<std::int64_t> newest_event() override { return 0; }
+  core::Result<std::vector<core::KeyUse>> keys() override { return std::vector<core::KeyUse>{}; }
 };
 
 }  // namespace
@@ -409,7 +415,7 @@ TEST_CASE("reads are answered on the loop, errors too") {
   int found = 0, missing = 0;
   for (std::uint8_t i = 0; i < 100; ++i) {
     REQUIRE(reader.read<core::ChallengeView>(
-        [i](core::StoreReader& store) { return store.challenge("app", id_of(i)); },
+        [i](core::StoreReader& store) { return store.challenge("app", id_of(i), {}); },
         [&, i](core::Result<core::ChallengeView> view) { found += view && view->id == id_of(i) ? 1 : 0; }));
     REQUIRE(reader.read<core::MessageView>(
         [i](core::StoreReader& store) { return store.message("app", id_of(i)); },

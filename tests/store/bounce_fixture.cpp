@@ -77,12 +77,6 @@ core::MailboxState BounceFixture::state_of(core::Command command) {
   return std::get<core::MailboxState>(*outcome);
 }
 
-static std::unique_ptr<SqliteReader> reader_of(const StoreFixture& fixture) {
-  auto reader = SqliteReader::open(fixture.folder.path());
-  REQUIRE(reader);
-  return *std::move(reader);
-}
-
 core::RecipientView BounceFixture::recipient(const std::string& mailbox, const std::string& app) {
   auto found = reader_of(*this)->recipient(app, *core::parse_address(mailbox), now);
   INFO((found ? "" : found.error().what));

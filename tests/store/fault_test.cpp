@@ -26,7 +26,7 @@ std::vector<core::Command> three_creates(StoreFixture& f, std::vector<core::Id>&
 bool exists(StoreFixture& f, const core::Id& id) {
   const auto reader = SqliteReader::open(f.folder.path());
   REQUIRE(reader);
-  return (*reader)->challenge("shop", id).has_value();
+  return (*reader)->challenge("shop", id, f.now).has_value();
 }
 
 }  // namespace

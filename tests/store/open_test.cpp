@@ -184,7 +184,7 @@ TEST_CASE("row 47: after a run that did not end cleanly its log must be there") 
     const auto opened = open_left();
     REQUIRE(opened);
     REQUIRE((*opened)->recover(f.now));
-    CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id));
+    CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id, f.now));
   }
   SECTION("its loss is accepted") {
     std::filesystem::remove(left.path() + "/mailotpd.lock");
@@ -250,7 +250,7 @@ TEST_CASE("row 47: garbage at the end of the log is not read") {
     REQUIRE(opened);
     CHECK((*opened)->recover(f.now));
   }
-  CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id));
+  CHECK((*SqliteReader::open(left.path()))->challenge("shop", made.id, f.now));
   Database db(left.path() + "/mailotpd.db");
   CHECK(db.value("PRAGMA integrity_check") == "ok");
   CHECK(db.value("SELECT count(*) FROM challenge") == "1");

@@ -9,10 +9,11 @@ namespace mailotp::store::test {
 
 namespace {
 
-// These have a row for each key of the key file, each name of a total and each relay of the configuration, or
-// a hundred for each of those.
+// These have a row for each key of the key file, each name of a total, each relay and each app of the
+// configuration, or a hundred for each of those.
 bool is_small(const std::string& table) {
-  return table == "key" || table == "counter" || table == "relay" || table == "relay_use" || table == "clock";
+  return table == "key" || table == "counter" || table == "relay" || table == "relay_use" ||
+         table == "clock" || table == "brake";
 }
 
 std::string first_word(const std::string& text) {

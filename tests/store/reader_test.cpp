@@ -40,10 +40,10 @@ TEST_CASE("an app sees its own only, an operator all") {
   StoreFixture f;
   const core::ChallengeView made = f.created();
   const auto reader = open_reader(f);
-  CHECK(reader->challenge("shop", made.id));
-  CHECK(reader->challenge("", made.id));
-  CHECK(reader->challenge("other", made.id).error().code == Errc::not_found);
-  CHECK(reader->challenge("shop", f.ids.next(f.now)).error().code == Errc::not_found);
+  CHECK(reader->challenge("shop", made.id, f.now));
+  CHECK(reader->challenge("", made.id, f.now));
+  CHECK(reader->challenge("other", made.id, f.now).error().code == Errc::not_found);
+  CHECK(reader->challenge("shop", f.ids.next(f.now), f.now).error().code == Errc::not_found);
   CHECK(reader->message("shop", made.message->id));
   CHECK(reader->message("", made.message->id));
   CHECK(reader->message("other", made.message->id).error().code == Errc::not_found);
@@ -55,9 +55,9 @@ TEST_CASE("a reader sees what is committed while it stays open") {
   StoreFixture f;
   const auto reader = open_reader(f);
   const core::ChallengeView made = f.created();
-  CHECK(reader->challenge("shop", made.id)->state == core::ChallengeState::otp_sent);
+  CHECK(reader->challenge("shop", made.id, f.now)->state == core::ChallengeState::otp_sent);
   (void)f.challenge_answer(f.cancel_command(made.id));
-  CHECK(reader->challenge("shop", made.id)->state == core::ChallengeState::canceled);
+  CHECK(reader->challenge("shop", made.id, f.now)->state == core::ChallengeState::canceled);
 }
 
 TEST_CASE("the outbox is listed newest first, in pages of any size, by every filter") {

@@ -126,7 +126,7 @@ StoreFixture::StoreFixture() : now(core::from_unix_ms(1'795'000'000'000)) {
 void StoreFixture::open(KeyRing keys) {
   auto opened = SqliteStore::open({folder.path(), std::move(keys), policy, "bounces@example.org",
                                    max_open_messages, composer, random, tokens, min_free_disk, reserve,
-                                   retention, verp, verdicts, foreign});
+                                   retention, verp, verdicts, foreign, limits, brake});
   INFO((opened ? "" : opened.error().what));
   REQUIRE(opened);
   store = *std::move(opened);
@@ -172,6 +172,14 @@ core::SendChallenge StoreFixture::send_command(const core::Id& id) {
 
 core::CancelChallenge StoreFixture::cancel_command(const core::Id& id) const {
   return {now, "shop", id, {core::ActorKind::app, 1000}};
+}
+
+core::LimitRules no_limits() {
+  core::LimitRules rules;
+  rules.common.recipient_sends.clear();
+  rules.common.recipient_failures.clear();
+  rules.common.client_sends.clear();
+  return rules;
 }
 
 core::ClaimBudget budget_of(int jobs) {
@@ -230,15 +238,15 @@ std::vector<core::Job> StoreFixture::claim(int jobs) {
   return std::move(last.jobs);
 }
 
-static std::unique_ptr<SqliteReader> reader_of(const StoreFixture& fixture) {
-  auto reader = SqliteReader::open(fixture.folder.path());
+std::unique_ptr<SqliteReader> reader_of(const StoreFixture& fixture) {
+  auto reader = SqliteReader::open(fixture.folder.path(), fixture.limits);
   INFO((reader ? "" : reader.error().what));
   REQUIRE(reader);
   return *std::move(reader);
 }
 
 core::ChallengeView StoreFixture::view(const core::Id& challenge) {
-  auto found = reader_of(*this)->challenge("shop", challenge);
+  auto found = reader_of(*this)->challenge("shop", challenge, now);
   REQUIRE(found);
   return *std::move(found);
 }

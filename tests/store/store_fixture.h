@@ -59,6 +59,9 @@ class TemporaryFolder {
 
 [[nodiscard]] KeyRing key_ring(const std::vector<char>& keys, const std::string& source = "test.key");
 
+// Nothing is limited.
+[[nodiscard]] core::LimitRules no_limits();
+
 // One relay, "primary", with so many places.
 [[nodiscard]] core::ClaimBudget budget_of(int jobs);
 
@@ -102,6 +105,8 @@ struct StoreFixture {
   core::Verp verp = core::Verp::recipient;
   core::VerdictTable verdicts = core::verdict_table();
   core::ForeignMail foreign = core::ForeignMail::leave;
+  core::LimitRules limits = no_limits();
+  core::BrakeConfig brake{20, 1'000'000'000, core::Seconds{600}};
   core::IdSource ids{random};
   core::WallTime now;
   core::DeliveryPolicy policy;
@@ -112,5 +117,7 @@ struct StoreFixture {
   std::string last_code;
   std::unique_ptr<SqliteStore> store;
 };
+
+[[nodiscard]] std::unique_ptr<SqliteReader> reader_of(const StoreFixture& fixture);
 
 }  // namespace mailotp::store::test
