@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "core/check.h"
+#include "daemon/http/peer.h"
 
 namespace mailotp::daemon {
 namespace {
@@ -37,13 +38,6 @@ HttpResponse internal_problem(std::string detail, const std::string& request_id)
   return make_problem(problem, request_id);
 }
 
-PeerCredentials credentials_of(int fd) {
-  ucred credentials{};
-  socklen_t size = sizeof credentials;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return {};
-  return {credentials.uid, credentials.gid, credentials.pid};
-}
-
 }  // namespace
 
 // The bytes of an answer that the kernel did not take at once.
@@ -53,7 +47,8 @@ struct Connection::Write {
   std::string body;
 };
 
-Connection::Connection(ServerContext& server) : server_(server), parser_(server_.limits) {
+Connection::Connection(ServerContext& server, std::string via)
+    : server_(server), parser_(server_.limits), via_(std::move(via)) {
   CHECK(uv_pipe_init(server_.loop, &pipe_, 0) == 0);
   CHECK(uv_timer_init(server_.loop, &timer_) == 0);
   pipe_.data = this;
@@ -132,6 +127,7 @@ void Connection::dispatch() {
   late_ = false;
   keep_alive_ = parsed.keep_alive;
   parsed.request.peer = peer_;
+  parsed.request.via = via_;
   parsed.request.request_id = server_.make_request_id();
   exchange_ = std::make_shared<Exchange>();
   exchange_->connection = this;

@@ -41,7 +41,7 @@ struct Exchange {
 
 class Connection {
  public:
-  explicit Connection(ServerContext& server);
+  Connection(ServerContext& server, std::string via);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() = default;
@@ -99,6 +99,7 @@ class Connection {
   int open_handles_ = 0;
   RequestParser parser_;
   PeerCredentials peer_;
+  const std::string via_;
 
   std::shared_ptr<Exchange> exchange_;  // the request that is being handled
   bool keep_alive_ = true;              // what that request asked for

@@ -19,7 +19,7 @@
 namespace mailotp::daemon {
 
 struct ParsedRequest {
-  HttpRequest request;  // without peer and request id
+  HttpRequest request;  // without peer, listener and request id
   bool keep_alive = false;
 };
 

@@ -15,7 +15,7 @@
 namespace mailotp::daemon {
 
 struct RequestHead {
-  HttpRequest request;      // without body, peer and request id
+  HttpRequest request;      // without body, peer, listener and request id
   bool keep_alive = false;  // never with HTTP/1.0
   bool chunked = false;
   std::uint64_t content_length = 0;  // bytes; 0 when chunked or absent

@@ -60,10 +60,12 @@ class HttpServer {
   // At no time is it open to more than that. A socket file on which nobody answers is replaced. Errc::busy: a
   // live process answers there; invalid: the path is too long or something else than a socket, the group is
   // unknown; io. The file is removed when the server drains or closes.
-  [[nodiscard]] core::Result<> listen(const std::string& path, std::uint32_t mode, const std::string& group);
+  // `via` is what HttpRequest::via says of those who come by it.
+  [[nodiscard]] core::Result<> listen(const std::string& path, std::uint32_t mode, const std::string& group,
+                                      std::string via = {});
   // Takes over a listening Unix stream socket (systemd's). Errc::invalid: it is something else; it is then
   // not closed.
-  [[nodiscard]] core::Result<> adopt(int fd);
+  [[nodiscard]] core::Result<> adopt(int fd, std::string via = {});
 
   // No new connections; requests that are handled or have been read are answered, the last of a connection
   // with "Connection: close"; then each connection is closed. `drained` runs once, when the last one is,
