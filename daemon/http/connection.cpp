@@ -17,18 +17,16 @@ namespace mailotp::daemon {
 namespace {
 
 constexpr std::size_t k_most_discarded = 4 * 1024 * 1024;  // bytes that a refused client may still send
+constexpr std::string_view k_chunked = "Transfer-Encoding: chunked\r\n";
+constexpr std::string_view k_last_chunk = "0\r\n\r\n";
 constexpr std::string_view k_continue = "HTTP/1.1 100 Continue\r\n\r\n";
 
-bool is_header_text(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+StreamHead head_of(HttpResponse& response) {
+  return {response.status, std::move(response.content_type), std::move(response.headers)};
 }
 
-bool can_be_sent(const HttpResponse& response) {
-  return !reason_phrase(response.status).empty() && is_header_text(response.content_type) &&
-         std::all_of(response.headers.begin(), response.headers.end(), [](const auto& header) {
-           return is_header_text(header.first) && is_header_text(header.second);
-         });
+std::string content_length(const HttpResponse& response) {
+  return fmt::format("Content-Length: {}\r\n", response.body.size());
 }
 
 HttpResponse internal_problem(std::string detail, const std::string& request_id) {
@@ -40,15 +38,11 @@ HttpResponse internal_problem(std::string detail, const std::string& request_id)
 
 }  // namespace
 
-// The bytes of an answer that the kernel did not take at once.
-struct Connection::Write {
-  uv_write_t request{};
-  std::string head;
-  std::string body;
-};
-
 Connection::Connection(ServerContext& server, std::string via)
-    : server_(server), parser_(server_.limits), via_(std::move(via)) {
+    : server_(server),
+      outgoing_(stream(), [this](int status) { written(status); }),
+      parser_(server_.limits),
+      via_(std::move(via)) {
   CHECK(uv_pipe_init(server_.loop, &pipe_, 0) == 0);
   CHECK(uv_timer_init(server_.loop, &timer_) == 0);
   pipe_.data = this;
@@ -70,8 +64,10 @@ void Connection::shed(uv_stream_t* listener) {
     problem.problem = Problem::overloaded;
     problem.detail = "there are too many connections";
     const std::string request_id = server_.make_request_id();
-    const HttpResponse response = make_problem(problem, request_id);
-    std::string text = serialize_head(response, request_id, AfterWrite::close) + response.body;
+    HttpResponse response = make_problem(problem, request_id);
+    const std::string length = content_length(response);
+    std::string text =
+        serialize_head(head_of(response), length, request_id, ConnectionField::close) + response.body;
     uv_buf_t buffer = uv_buf_init(text.data(), static_cast<unsigned>(text.size()));
     (void)uv_try_write(stream(), &buffer, 1);  // a courtesy; the connection ends either way
   }
@@ -80,7 +76,11 @@ void Connection::shed(uv_stream_t* listener) {
 
 void Connection::drain() {
   if (closing_ || lingering_) return;
-  const bool idle = !exchange_ && !writing_ && parser_.idle();
+  if (streaming_ && outgoing_.empty()) {
+    finish_stream();
+    return;
+  }
+  const bool idle = !exchange_ && outgoing_.unsent() == 0 && parser_.idle();
   last_read_ = idle && kernel_has_input();
   if (idle && !last_read_) {
     close();
@@ -102,20 +102,19 @@ void Connection::close() {
 }
 
 void Connection::process() {
-  if (in_process_) return;  // the loop below goes on when the handler returns
-  in_process_ = true;
-  while (!closing_ && !lingering_ && !exchange_ && !writing_) {
-    const RequestParser::Status status = parser_.advance();
-    if (status == RequestParser::Status::complete) {
-      dispatch();
-    } else if (status == RequestParser::Status::failed) {
-      refuse(parser_.failure());
-    } else {
-      need_more();
-      break;
+  if (!closing_ && !lingering_ && !exchange_ && outgoing_.empty()) {
+    switch (parser_.advance()) {
+      case RequestParser::Status::complete:
+        dispatch();
+        break;
+      case RequestParser::Status::failed:
+        refuse(parser_.failure());
+        break;
+      case RequestParser::Status::need_more:
+        need_more();
+        break;
     }
   }
-  in_process_ = false;
   if (closing_) return;
   update_reading();
   arm_for_state();
@@ -126,6 +125,7 @@ void Connection::dispatch() {
   partial_request_ = false;
   late_ = false;
   keep_alive_ = parsed.keep_alive;
+  chunks_understood_ = parsed.chunks_understood;
   parsed.request.peer = peer_;
   parsed.request.via = via_;
   parsed.request.request_id = server_.make_request_id();
@@ -143,7 +143,7 @@ void Connection::need_more() {
   }
   if (parser_.idle()) {
     partial_request_ = false;
-    if (end_of_input_ || server_.draining) close();
+    if (end_of_input_ || (server_.draining && !last_read_)) close();
   } else if (end_of_input_) {
     HeadFailure failure;
     failure.problem.problem = Problem::malformed_request;
@@ -156,24 +156,16 @@ void Connection::need_more() {
 void Connection::refuse(const HeadFailure& failure) {
   const std::string request_id = server_.make_request_id();
   HttpResponse response = make_problem(failure.problem, request_id);
-  std::string head = serialize_head(response, request_id, AfterWrite::linger);
-  if (failure.head_method) response.body.clear();
-  send(std::move(head), std::move(response.body), AfterWrite::linger);
+  if (!failure.head_method) return answer(std::move(response), request_id, AfterWrite::linger);
+  after_write_ = AfterWrite::linger;
+  const std::string length = content_length(response);
+  send(serialize_head(head_of(response), length, request_id, ConnectionField::close));
 }
 
 void Connection::respond(HttpResponse response) {
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   exchange->connection = nullptr;
-  if (!can_be_sent(response)) {
-    server_.log.write(core::LogLevel::error,
-                      fmt::format("event=http_answer_unsendable request_id={}", exchange->request_id));
-    response = internal_problem("the answer cannot be sent", exchange->request_id);
-  }
-  const bool more = parser_.advance() == RequestParser::Status::complete;
-  const bool last = !keep_alive_ || (server_.draining && !more) || (end_of_input_ && parser_.idle());
-  const AfterWrite after = last ? AfterWrite::close : AfterWrite::next_request;
-  std::string head = serialize_head(response, exchange->request_id, after);
-  send(std::move(head), std::move(response.body), after);
+  answer(std::move(response), exchange->request_id, after_answer());
 }
 
 void Connection::answer_dropped() {
@@ -182,75 +174,101 @@ void Connection::answer_dropped() {
   respond(internal_problem("the request was not answered", exchange_->request_id));
 }
 
-std::string Connection::serialize_head(const HttpResponse& response, const std::string& request_id,
-                                       AfterWrite after) const {
-  std::string out;
-  out.reserve(512);
-  fmt::format_to(std::back_inserter(out),
-                 "HTTP/1.1 {} {}\r\n"
-                 "Content-Type: {}\r\n"
-                 "Content-Length: {}\r\n"
-                 "Cache-Control: no-store\r\n"
-                 "X-Request-Id: {}\r\n",
-                 response.status, reason_phrase(response.status), response.content_type, response.body.size(),
-                 request_id);
-  for (const auto& [name, value] : response.headers) {
-    out.append(name).append(": ").append(value).append("\r\n");
+void Connection::answer(HttpResponse response, const std::string& request_id, AfterWrite after) {
+  StreamHead head = head_of(response);
+  if (!can_be_sent(head)) {
+    server_.log.write(core::LogLevel::error,
+                      fmt::format("event=http_answer_unsendable request_id={}", request_id));
+    response = internal_problem("the answer cannot be sent", request_id);
+    head = head_of(response);
   }
-  if (after != AfterWrite::next_request) out.append("Connection: close\r\n");
-  out.append("\r\n");
-  return out;
+  after_write_ = after;
+  const auto field = after == AfterWrite::next_request ? ConnectionField::absent : ConnectionField::close;
+  std::string text = serialize_head(head, content_length(response), request_id, field);
+  send(std::move(text), std::move(response.body));
 }
 
-void Connection::send(std::string head, std::string body, AfterWrite after) {
-  after_write_ = after;
-  std::array<uv_buf_t, 2> buffers{uv_buf_init(head.data(), static_cast<unsigned>(head.size())),
-                                  uv_buf_init(body.data(), static_cast<unsigned>(body.size()))};
-  const int taken = uv_try_write(stream(), buffers.data(), body.empty() ? 1 : 2);
-  if (taken < 0 && taken != UV_EAGAIN) {
-    close();
+Connection::AfterWrite Connection::after_answer() {
+  const bool more = parser_.advance() == RequestParser::Status::complete;
+  const bool last = !keep_alive_ || (server_.draining && !more) || (end_of_input_ && parser_.idle());
+  return last ? AfterWrite::close : AfterWrite::next_request;
+}
+
+void Connection::start_stream(const StreamHead& head) {
+  if (!can_be_sent(head)) {
+    respond(HttpResponse{head.status, head.content_type, {}, head.headers});
     return;
   }
-  const auto done = static_cast<std::size_t>(std::max(taken, 0));
-  if (done == head.size() + body.size()) {
+  streaming_ = true;
+  const auto field = keep_alive_ ? ConnectionField::absent : ConnectionField::close;
+  send(serialize_head(head, chunks_understood_ ? k_chunked : "", exchange_->request_id, field));
+}
+
+bool Connection::write_chunk(std::string bytes) {
+  if (chunk_unsent_) return false;
+  chunk_unsent_ = true;
+  if (chunks_understood_) {
+    std::string size = fmt::format("{:x}\r\n", bytes.size());
+    send(std::move(size), std::move(bytes), "\r\n");
+  } else {
+    send({}, std::move(bytes));
+  }
+  return !closing_;
+}
+
+void Connection::end_stream() {
+  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
+  exchange->connection = nullptr;
+  streaming_ = false;
+  chunk_unsent_ = false;
+  after_write_ = after_answer();
+  if (chunks_understood_) {
+    send(std::string(k_last_chunk));
+  } else if (outgoing_.empty()) {
     finish_write();
-    return;
   }
-  auto write = std::make_unique<Write>();
-  write->request.data = this;
-  write->head = done < head.size() ? head.substr(done) : std::string();
-  const std::size_t body_done = done > head.size() ? done - head.size() : 0;
-  write->body = std::move(body);
-  buffers = {
-      uv_buf_init(write->head.data(), static_cast<unsigned>(write->head.size())),
-      uv_buf_init(write->body.data() + body_done, static_cast<unsigned>(write->body.size() - body_done))};
-  writing_ = true;
-  unsent_ = write->head.size() + write->body.size() - body_done;
-  const int error =
-      uv_write(&write->request, stream(), buffers.data(), 2, [](uv_write_t* request, int status) noexcept {
-        // The request is the first member of what send() allocated.
-        const std::unique_ptr<Write> finished(reinterpret_cast<Write*>(request));
-        static_cast<Connection*>(request->data)->written(status);
-      });
-  if (error != 0) {
+}
+
+// By the server, because it drains.
+void Connection::finish_stream() {
+  const std::shared_ptr<Exchange> exchange = exchange_;
+  end_stream();
+  if (const auto on_gone = std::exchange(exchange->on_gone, nullptr)) on_gone();
+}
+
+void Connection::send(std::string head, std::string body, std::string_view tail) {
+  if (outgoing_.send(std::move(head), std::move(body), tail) != 0) {
     close();
     return;
   }
-  (void)write.release();  // the callback above owns it
-  if (!in_process_) {
-    update_reading();
-    arm_for_state();
-  }
+  unsent_ = outgoing_.unsent();
+  update_reading();
+  arm_for_state();
 }
 
 void Connection::written(int status) {
-  writing_ = false;
   if (closing_) return;
   if (status < 0) {
     close();
+  } else if (outgoing_.empty()) {
+    if (streaming_) {
+      stream_written();
+    } else {
+      finish_write();
+    }
+  }
+}
+
+void Connection::stream_written() {
+  if (server_.draining) {
+    finish_stream();
     return;
   }
-  finish_write();
+  update_reading();
+  arm_for_state();
+  if (!std::exchange(chunk_unsent_, false)) return;  // it was the head
+  const auto on_writable = exchange_->on_writable;   // a copy: it may drop the stream
+  if (on_writable) on_writable();
 }
 
 void Connection::finish_write() {
@@ -291,7 +309,7 @@ void Connection::input_ended() {
 }
 
 void Connection::update_reading() {
-  const bool busy = exchange_ || writing_;
+  const bool busy = exchange_ || !outgoing_.empty();
   const bool full = busy && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
   const bool wanted = !closing_ && !end_of_input_ && (lingering_ || !full);
   if (wanted == reading_) return;
@@ -306,7 +324,7 @@ void Connection::update_reading() {
 // One deadline at a time; which one follows from the state.
 void Connection::arm_for_state() {
   if (closing_ || lingering_) return;  // the linger time runs from its beginning
-  if (writing_) {
+  if (!outgoing_.empty()) {
     arm(server_.limits.write_stall);
   } else if (exchange_) {
     // Without reading, only looking tells whether the client is still there.
@@ -334,9 +352,9 @@ void Connection::arm(std::chrono::milliseconds wait) {
 // The whole process may have been stopped for longer than any of these times: what the client did meanwhile
 // is looked at first.
 void Connection::expired() {
-  if (writing_) {
-    const std::size_t unsent = uv_stream_get_write_queue_size(stream());
-    if (unsent >= unsent_ && !kernel_has_room()) {
+  if (!outgoing_.empty()) {
+    const std::size_t unsent = outgoing_.unsent();
+    if (unsent > 0 && unsent >= unsent_ && !kernel_has_room()) {
       close();
       return;
     }
@@ -387,7 +405,7 @@ int Connection::descriptor() const {
 void Connection::on_allocate(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
   auto& self = *static_cast<Connection*>(handle->data);
   std::size_t room = self.server_.scratch.size();
-  if (!self.lingering_ && (self.exchange_ || self.writing_)) {
+  if (!self.lingering_ && (self.exchange_ || !self.outgoing_.empty())) {
     room = std::min(room, self.server_.limits.read_ahead_bytes - self.parser_.buffered());
   }
   *buffer = uv_buf_init(self.server_.scratch.data(), static_cast<unsigned>(room));

@@ -12,7 +12,9 @@
 
 #include <uv.h>
 
+#include "daemon/http/outgoing.h"
 #include "daemon/http/parser.h"
+#include "daemon/http/response_head.h"
 #include "daemon/http/server.h"
 
 namespace mailotp::daemon {
@@ -32,11 +34,13 @@ struct ServerContext {
   std::array<char, 64 * 1024> scratch{};
 };
 
-// What a Responder and its connection share; `connection` is null once the connection died or was answered.
+// What a Responder or an HttpStream and its connection share; `connection` is null once the connection died
+// or the answer was given in full.
 struct Exchange {
   Connection* connection = nullptr;
   std::string request_id;
   std::function<void()> on_gone;
+  std::function<void()> on_writable;  // of a stream
 };
 
 class Connection {
@@ -60,9 +64,14 @@ class Connection {
   void respond(HttpResponse response);
   void answer_dropped();
 
+  // By the Responder, then by its HttpStream. One that is dropped closes.
+  void start_stream(const StreamHead& head);
+  [[nodiscard]] bool write_chunk(std::string bytes);
+  [[nodiscard]] bool writable() const { return !chunk_unsent_; }
+  void end_stream();
+
  private:
   enum class AfterWrite : std::uint8_t { next_request, close, linger };
-  struct Write;
 
   void process();
   void dispatch();
@@ -71,8 +80,12 @@ class Connection {
   void input_ended();
   void update_reading();
 
-  void send(std::string head, std::string body, AfterWrite after);
+  void answer(HttpResponse response, const std::string& request_id, AfterWrite after);
+  [[nodiscard]] AfterWrite after_answer();
+  void send(std::string head, std::string body = {}, std::string_view tail = {});
   void written(int status);
+  void stream_written();
+  void finish_stream();
   void finish_write();
   void linger();
 
@@ -84,8 +97,6 @@ class Connection {
   [[nodiscard]] bool kernel_has_input() const;
   [[nodiscard]] bool kernel_has_room() const;
   [[nodiscard]] int descriptor() const;
-  [[nodiscard]] std::string serialize_head(const HttpResponse& response, const std::string& request_id,
-                                           AfterWrite after) const;
   uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&pipe_); }
 
   static void on_allocate(uv_handle_t* handle, std::size_t suggested, uv_buf_t* buffer) noexcept;
@@ -97,16 +108,18 @@ class Connection {
   uv_pipe_t pipe_{};
   uv_timer_t timer_{};
   int open_handles_ = 0;
+  Outgoing outgoing_;
   RequestParser parser_;
   PeerCredentials peer_;
   const std::string via_;
 
   std::shared_ptr<Exchange> exchange_;  // the request that is being handled
   bool keep_alive_ = true;              // what that request asked for
-  bool in_process_ = false;             // respond() may come from inside the handler
+  bool chunks_understood_ = true;       // by its client
+  bool streaming_ = false;              // its answer has begun
+  bool chunk_unsent_ = false;
   bool reading_ = false;
   bool end_of_input_ = false;  // the client shut down its sending side
-  bool writing_ = false;
   bool lingering_ = false;
   bool closing_ = false;
   bool partial_request_ = false;  // its time is running

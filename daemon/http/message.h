@@ -49,7 +49,13 @@ struct HttpRequest {
   void wipe() noexcept;
 };
 
-// The server adds X-Request-Id, Cache-Control, Content-Length and Connection.
+// The server adds X-Request-Id, Cache-Control, Content-Length or Transfer-Encoding, and Connection.
+struct StreamHead {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";

@@ -21,6 +21,7 @@ namespace mailotp::daemon {
 struct ParsedRequest {
   HttpRequest request;  // without peer, listener and request id
   bool keep_alive = false;
+  bool chunks_understood = false;
 };
 
 class RequestParser {

@@ -12,39 +12,6 @@
 #include "daemon/http/listener.h"
 
 namespace mailotp::daemon {
-Responder::Responder(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
-
-Responder& Responder::operator=(Responder&& other) noexcept {
-  if (this == &other) return *this;
-  drop();
-  exchange_ = std::move(other.exchange_);
-  return *this;
-}
-
-Responder::~Responder() {
-  drop();
-}
-
-void Responder::drop() {
-  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
-  if (exchange && exchange->connection) exchange->connection->answer_dropped();
-}
-
-void Responder::respond(HttpResponse response) {
-  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
-  CHECK(exchange != nullptr);
-  exchange->on_gone = nullptr;
-  if (exchange->connection) exchange->connection->respond(std::move(response));
-}
-
-void Responder::on_gone(std::function<void()> callback) {
-  CHECK(exchange_ != nullptr);
-  if (exchange_->connection) {
-    exchange_->on_gone = std::move(callback);
-  } else {
-    callback();
-  }
-}
 
 struct HttpServer::Impl {
   struct Listener {

@@ -14,35 +14,11 @@
 #include "daemon/http/limits.h"
 #include "daemon/http/message.h"
 #include "daemon/http/problem.h"
+#include "daemon/http/responder.h"
 
 struct uv_loop_s;
 
 namespace mailotp::daemon {
-
-struct Exchange;
-
-// The handle to one request that is being handled. It may outlive its connection and its server. Dropped
-// without an answer it answers 500 and logs: that is a bug of ours.
-class Responder {
- public:
-  explicit Responder(std::shared_ptr<Exchange> exchange);
-  Responder(Responder&& other) noexcept = default;
-  Responder& operator=(Responder&& other) noexcept;
-  ~Responder();
-
-  // Exactly once; a second call aborts. Ignored when the connection has died.
-  void respond(HttpResponse response);
-  // `callback` runs once if the connection dies before the answer (the client went away, the server is being
-  // closed); at once when it is dead already. It may drop this Responder. A client that only shut down its
-  // sending side is still there.
-  void on_gone(std::function<void()> callback);
-
- private:
-  void drop();
-
-  // Shared with the connection: either may go first.
-  std::shared_ptr<Exchange> exchange_;
-};
 
 using HttpHandler = std::function<void(HttpRequest, Responder)>;
 
@@ -68,8 +44,9 @@ class HttpServer {
   [[nodiscard]] core::Result<> adopt(int fd, std::string via = {});
 
   // No new connections; requests that are handled or have been read are answered, the last of a connection
-  // with "Connection: close"; then each connection is closed. `drained` runs once, when the last one is,
-  // perhaps before drain returns.
+  // with "Connection: close"; then each connection is closed. Streams are ended, each as soon as nothing of
+  // it is unsent, and on_gone runs. `drained` runs once, when the last connection is closed, perhaps before
+  // drain returns.
   void drain(std::function<void()> drained = {});
   // Closes everything at once; `done` runs when the loop has let go of it, perhaps before close returns. The
   // server may be destroyed in `done`.
