@@ -29,6 +29,13 @@ std::string content_length(const HttpResponse& response) {
   return fmt::format("Content-Length: {}\r\n", response.body.size());
 }
 
+ProblemDetail overloaded(std::string_view reason) {
+  ProblemDetail problem;
+  problem.problem = Problem::overloaded;
+  problem.detail = std::string(reason);
+  return problem;
+}
+
 HttpResponse internal_problem(std::string detail, const std::string& request_id) {
   ProblemDetail problem;
   problem.problem = Problem::internal;
@@ -53,24 +60,30 @@ Connection::Connection(ServerContext& server, std::string via)
 int Connection::accept(uv_stream_t* listener) {
   if (const int error = uv_accept(listener, stream()); error != 0) return error;
   peer_ = credentials_of(descriptor());
-  update_reading();
-  arm_for_state();
-  return reading_ ? 0 : UV_EIO;
+  return 0;
 }
 
-void Connection::shed(uv_stream_t* listener) {
-  if (uv_accept(listener, stream()) == 0) {
-    ProblemDetail problem;
-    problem.problem = Problem::overloaded;
-    problem.detail = "there are too many connections";
-    const std::string request_id = server_.make_request_id();
-    HttpResponse response = make_problem(problem, request_id);
-    const std::string length = content_length(response);
-    std::string text =
-        serialize_head(head_of(response), length, request_id, ConnectionField::close) + response.body;
-    uv_buf_t buffer = uv_buf_init(text.data(), static_cast<unsigned>(text.size()));
-    (void)uv_try_write(stream(), &buffer, 1);  // a courtesy; the connection ends either way
+void Connection::open() {
+  place_ =
+      UidLoads::take(server_.loads, peer_.uid, UidLoads::Kind::connection, server_.limits.connections_of_uid);
+  if (!place_) {
+    server_.uid_limited(peer_.uid, "connections");
+    shed("this user has too many connections");
+    return;
   }
+  update_reading();
+  arm_for_state();
+  if (!reading_) close();
+}
+
+void Connection::shed(std::string_view reason) {
+  const std::string request_id = server_.make_request_id();
+  HttpResponse response = make_problem(overloaded(reason), request_id);
+  const std::string length = content_length(response);
+  std::string text =
+      serialize_head(head_of(response), length, request_id, ConnectionField::close) + response.body;
+  uv_buf_t buffer = uv_buf_init(text.data(), static_cast<unsigned>(text.size()));
+  (void)uv_try_write(stream(), &buffer, 1);  // a courtesy; the connection ends either way
   close();
 }
 
@@ -132,6 +145,13 @@ void Connection::dispatch() {
   exchange_ = std::make_shared<Exchange>();
   exchange_->connection = this;
   exchange_->request_id = parsed.request.request_id;
+  exchange_->place =
+      UidLoads::take(server_.loads, peer_.uid, UidLoads::Kind::request, server_.limits.requests_of_uid);
+  if (!exchange_->place) {
+    server_.uid_limited(peer_.uid, "requests");
+    respond(make_problem(overloaded("this user has too many requests in hand"), exchange_->request_id));
+    return;
+  }
   server_.handler(std::move(parsed.request), Responder(exchange_));
 }
 

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include <uv.h>
 
@@ -16,6 +18,7 @@
 #include "daemon/http/parser.h"
 #include "daemon/http/response_head.h"
 #include "daemon/http/server.h"
+#include "daemon/http/uid_loads.h"
 
 namespace mailotp::daemon {
 
@@ -29,6 +32,10 @@ struct ServerContext {
   std::function<std::string()> make_request_id;
   core::Log& log;
   std::function<void(Connection&)> closed;  // its handles are closed: it may be deleted
+  // Tells the log, not too often, that a uid has reached a limit.
+  std::function<void(uid_t, std::string_view)> uid_limited;
+  // Shared with requests that outlive the server.
+  std::shared_ptr<UidLoads> loads = std::make_shared<UidLoads>();
   bool draining = false;
   // Where reads land: one at a time, and wiped after each.
   std::array<char, 64 * 1024> scratch{};
@@ -39,6 +46,7 @@ struct ServerContext {
 struct Exchange {
   Connection* connection = nullptr;
   std::string request_id;
+  std::optional<UidLoads::Place> place;  // goes when the handler lets go, too
   std::function<void()> on_gone;
   std::function<void()> on_writable;  // of a stream
 };
@@ -50,11 +58,13 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection() = default;
 
-  // Takes the connection that waits at `listener`, and reads from it. A libuv error code, or 0. Whatever it
-  // is, the connection must be closed later.
+  // Takes the connection that waits at `listener`. A libuv error code, or 0. Whatever it is, the connection
+  // must be closed later.
   [[nodiscard]] int accept(uv_stream_t* listener);
-  // For one connection too many: takes it, answers 503 `overloaded` and closes.
-  void shed(uv_stream_t* listener);
+  // Once accepted, one of the two: reads from it, unless its uid has too many; or, for one connection too
+  // many, answers 503 `overloaded` and closes.
+  void open();
+  void shed(std::string_view reason);
   // The server drains: what has been sent to us by now is answered; closes when that is nothing.
   void drain();
   // Detaches the request that is being handled (on_gone runs), then closes.
@@ -111,6 +121,7 @@ class Connection {
   Outgoing outgoing_;
   RequestParser parser_;
   PeerCredentials peer_;
+  std::optional<UidLoads::Place> place_;
   const std::string via_;
 
   std::shared_ptr<Exchange> exchange_;  // the request that is being handled

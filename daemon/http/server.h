@@ -15,6 +15,7 @@
 #include "daemon/http/message.h"
 #include "daemon/http/problem.h"
 #include "daemon/http/responder.h"
+#include "daemon/http/uid_loads.h"
 
 struct uv_loop_s;
 
@@ -52,6 +53,8 @@ class HttpServer {
   // server may be destroyed in `done`.
   void close(std::function<void()> done);
   [[nodiscard]] std::size_t connections() const;
+  // A request is counted until it is answered, or its client is gone and its handler has let go of it.
+  [[nodiscard]] UidLoad load_of(uid_t uid) const;
 
  private:
   struct Impl;
