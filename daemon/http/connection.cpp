@@ -17,8 +17,6 @@ namespace mailotp::daemon {
 namespace {
 
 constexpr std::size_t k_most_discarded = 4 * 1024 * 1024;  // bytes that a refused client may still send
-constexpr std::string_view k_chunked = "Transfer-Encoding: chunked\r\n";
-constexpr std::string_view k_last_chunk = "0\r\n\r\n";
 constexpr std::string_view k_continue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 StreamHead head_of(HttpResponse& response) {
@@ -106,6 +104,7 @@ void Connection::drain() {
 void Connection::close() {
   if (closing_) return;
   closing_ = true;
+  if (turn_) server_.turns.remove(peer_.uid, *std::exchange(turn_, std::nullopt));
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&pipe_), on_closed);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), on_closed);
@@ -114,8 +113,27 @@ void Connection::close() {
   if (const auto on_gone = std::exchange(exchange->on_gone, nullptr)) on_gone();
 }
 
+// What there may be to do waits for the turn of this uid.
+void Connection::schedule() {
+  if (parser_.idle()) {
+    process();
+    return;
+  }
+  if (!is_busy()) turn_ = server_.turns.add(peer_.uid, *this);
+  update_reading();
+  arm_for_state();
+}
+
+// Its timer does not fire for a connection that waits here each time the timers are looked at.
+void Connection::take_turn() {
+  turn_.reset();
+  process();
+  const bool late = deadline_ != 0 && deadline_ <= uv_now(server_.loop);
+  if (late && !closing_ && !is_busy()) expired();
+}
+
 void Connection::process() {
-  if (!closing_ && !lingering_ && !exchange_ && outgoing_.empty()) {
+  if (!closing_ && !lingering_ && !is_busy()) {
     switch (parser_.advance()) {
       case RequestParser::Status::complete:
         dispatch();
@@ -135,7 +153,7 @@ void Connection::process() {
 
 void Connection::dispatch() {
   ParsedRequest parsed = parser_.take();
-  partial_request_ = false;
+  request_until_ = 0;
   late_ = false;
   keep_alive_ = parsed.keep_alive;
   chunks_understood_ = parsed.chunks_understood;
@@ -162,7 +180,7 @@ void Connection::need_more() {
     (void)uv_try_write(stream(), &buffer, 1);
   }
   if (parser_.idle()) {
-    partial_request_ = false;
+    request_until_ = 0;
     if (end_of_input_ || (server_.draining && !last_read_)) close();
   } else if (end_of_input_) {
     HeadFailure failure;
@@ -214,48 +232,6 @@ Connection::AfterWrite Connection::after_answer() {
   return last ? AfterWrite::close : AfterWrite::next_request;
 }
 
-void Connection::start_stream(const StreamHead& head) {
-  if (!can_be_sent(head)) {
-    respond(HttpResponse{head.status, head.content_type, {}, head.headers});
-    return;
-  }
-  streaming_ = true;
-  const auto field = keep_alive_ ? ConnectionField::absent : ConnectionField::close;
-  send(serialize_head(head, chunks_understood_ ? k_chunked : "", exchange_->request_id, field));
-}
-
-bool Connection::write_chunk(std::string bytes) {
-  if (chunk_unsent_) return false;
-  chunk_unsent_ = true;
-  if (chunks_understood_) {
-    std::string size = fmt::format("{:x}\r\n", bytes.size());
-    send(std::move(size), std::move(bytes), "\r\n");
-  } else {
-    send({}, std::move(bytes));
-  }
-  return !closing_;
-}
-
-void Connection::end_stream() {
-  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
-  exchange->connection = nullptr;
-  streaming_ = false;
-  chunk_unsent_ = false;
-  after_write_ = after_answer();
-  if (chunks_understood_) {
-    send(std::string(k_last_chunk));
-  } else if (outgoing_.empty()) {
-    finish_write();
-  }
-}
-
-// By the server, because it drains.
-void Connection::finish_stream() {
-  const std::shared_ptr<Exchange> exchange = exchange_;
-  end_stream();
-  if (const auto on_gone = std::exchange(exchange->on_gone, nullptr)) on_gone();
-}
-
 void Connection::send(std::string head, std::string body, std::string_view tail) {
   if (outgoing_.send(std::move(head), std::move(body), tail) != 0) {
     close();
@@ -279,22 +255,10 @@ void Connection::written(int status) {
   }
 }
 
-void Connection::stream_written() {
-  if (server_.draining) {
-    finish_stream();
-    return;
-  }
-  update_reading();
-  arm_for_state();
-  if (!std::exchange(chunk_unsent_, false)) return;  // it was the head
-  const auto on_writable = exchange_->on_writable;   // a copy: it may drop the stream
-  if (on_writable) on_writable();
-}
-
 void Connection::finish_write() {
   switch (after_write_) {
     case AfterWrite::next_request:
-      process();
+      schedule();
       return;
     case AfterWrite::close:
       close();
@@ -323,14 +287,11 @@ void Connection::input_ended() {
     return;
   }
   end_of_input_ = true;
-  update_reading();
-  process();
-  if (!closing_) arm_for_state();
+  schedule();
 }
 
 void Connection::update_reading() {
-  const bool busy = exchange_ || !outgoing_.empty();
-  const bool full = busy && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
+  const bool full = is_busy() && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
   const bool wanted = !closing_ && !end_of_input_ && (lingering_ || !full);
   if (wanted == reading_) return;
   if (wanted) {
@@ -346,7 +307,7 @@ void Connection::arm_for_state() {
   if (closing_ || lingering_) return;  // the linger time runs from its beginning
   if (!outgoing_.empty()) {
     arm(server_.limits.write_stall);
-  } else if (exchange_) {
+  } else if (exchange_ || turn_) {
     // Without reading, only looking tells whether the client is still there.
     if (reading_) {
       disarm();
@@ -355,18 +316,23 @@ void Connection::arm_for_state() {
     }
   } else if (parser_.idle()) {
     arm(server_.limits.idle);
-  } else if (!partial_request_) {
-    partial_request_ = true;
-    arm(server_.limits.request);
+  } else {
+    if (request_until_ == 0) request_until_ = after(server_.limits.request);
+    arm_at(request_until_);
   }
 }
 
-void Connection::arm(std::chrono::milliseconds wait) {
-  const std::uint64_t now = uv_now(server_.loop);
-  deadline_ = now + static_cast<std::uint64_t>(std::max<std::int64_t>(1, wait.count()));
+std::uint64_t Connection::after(std::chrono::milliseconds wait) const {
+  return uv_now(server_.loop) + static_cast<std::uint64_t>(std::max<std::int64_t>(1, wait.count()));
+}
+
+void Connection::arm_at(std::uint64_t deadline) {
+  deadline_ = deadline;
   if (timer_at_ != 0 && timer_at_ <= deadline_) return;
   timer_at_ = deadline_;
-  (void)uv_timer_start(&timer_, on_timer, deadline_ - now, 0);  // fails only without a callback
+  const std::uint64_t now = uv_now(server_.loop);
+  // Fails only without a callback.
+  (void)uv_timer_start(&timer_, on_timer, deadline_ > now ? deadline_ - now : 0, 0);
 }
 
 // The whole process may have been stopped for longer than any of these times: what the client did meanwhile
@@ -380,7 +346,7 @@ void Connection::expired() {
     }
     unsent_ = unsent;
     arm(server_.limits.write_stall);
-  } else if (exchange_) {
+  } else if (exchange_ || turn_) {
     if (peer_is_gone()) {
       close();
     } else {
@@ -388,7 +354,8 @@ void Connection::expired() {
     }
   } else if (!lingering_ && !late_ && kernel_has_input()) {
     late_ = true;
-    arm(server_.limits.gone_interval);
+    request_until_ = after(server_.limits.gone_interval);
+    arm_at(request_until_);
   } else if (lingering_ || parser_.idle()) {
     close();
   } else {
@@ -425,7 +392,7 @@ int Connection::descriptor() const {
 void Connection::on_allocate(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
   auto& self = *static_cast<Connection*>(handle->data);
   std::size_t room = self.server_.scratch.size();
-  if (!self.lingering_ && (self.exchange_ || !self.outgoing_.empty())) {
+  if (!self.lingering_ && self.is_busy()) {
     room = std::min(room, self.server_.limits.read_ahead_bytes - self.parser_.buffered());
   }
   *buffer = uv_buf_init(self.server_.scratch.data(), static_cast<unsigned>(room));
@@ -447,7 +414,7 @@ void Connection::on_read(uv_stream_t* stream, ssize_t count, const uv_buf_t* buf
   if (!self.lingering_) self.parser_.feed({buffer->base, size});
   ::explicit_bzero(buffer->base, size);
   if (!self.lingering_) {
-    self.process();
+    self.schedule();
     return;
   }
   self.discarded_ += size;

@@ -18,6 +18,7 @@
 #include "daemon/http/parser.h"
 #include "daemon/http/response_head.h"
 #include "daemon/http/server.h"
+#include "daemon/http/turns.h"
 #include "daemon/http/uid_loads.h"
 
 namespace mailotp::daemon {
@@ -34,6 +35,7 @@ struct ServerContext {
   std::function<void(Connection&)> closed;  // its handles are closed: it may be deleted
   // Tells the log, not too often, that a uid has reached a limit.
   std::function<void(uid_t, std::string_view)> uid_limited;
+  Turns turns;
   // Shared with requests that outlive the server.
   std::shared_ptr<UidLoads> loads = std::make_shared<UidLoads>();
   bool draining = false;
@@ -65,6 +67,8 @@ class Connection {
   // many, answers 503 `overloaded` and closes.
   void open();
   void shed(std::string_view reason);
+  // By the Turns that it waited for.
+  void take_turn();
   // The server drains: what has been sent to us by now is answered; closes when that is nothing.
   void drain();
   // Detaches the request that is being handled (on_gone runs), then closes.
@@ -83,6 +87,7 @@ class Connection {
  private:
   enum class AfterWrite : std::uint8_t { next_request, close, linger };
 
+  void schedule();
   void process();
   void dispatch();
   void need_more();
@@ -100,9 +105,12 @@ class Connection {
   void linger();
 
   void arm_for_state();
-  void arm(std::chrono::milliseconds wait);
+  void arm(std::chrono::milliseconds wait) { arm_at(after(wait)); }
+  void arm_at(std::uint64_t deadline);
+  [[nodiscard]] std::uint64_t after(std::chrono::milliseconds wait) const;
   void disarm() { deadline_ = 0; }
   void expired();
+  [[nodiscard]] bool is_busy() const { return turn_ || exchange_ || !outgoing_.empty(); }
   [[nodiscard]] bool peer_is_gone() const;
   [[nodiscard]] bool kernel_has_input() const;
   [[nodiscard]] bool kernel_has_room() const;
@@ -122,6 +130,7 @@ class Connection {
   RequestParser parser_;
   PeerCredentials peer_;
   std::optional<UidLoads::Place> place_;
+  std::optional<Turns::Place> turn_;  // input waits to be looked at
   const std::string via_;
 
   std::shared_ptr<Exchange> exchange_;  // the request that is being handled
@@ -133,15 +142,15 @@ class Connection {
   bool end_of_input_ = false;  // the client shut down its sending side
   bool lingering_ = false;
   bool closing_ = false;
-  bool partial_request_ = false;  // its time is running
-  bool late_ = false;             // its time is over, but there was something to read yet
-  bool last_read_ = false;        // draining: what the kernel has is still read
+  bool late_ = false;       // its time is over, but there was something to read yet
+  bool last_read_ = false;  // draining: what the kernel has is still read
   AfterWrite after_write_ = AfterWrite::next_request;
   std::size_t unsent_ = 0;     // bytes, when the write time-out was last armed
   std::size_t discarded_ = 0;  // bytes read while lingering
 
   // Loop time in ms; 0 is none. A deadline that moves back does not restart the timer: it looks again when it
   // fires.
+  std::uint64_t request_until_ = 0;  // for the request that is read at present
   std::uint64_t deadline_ = 0;
   std::uint64_t timer_at_ = 0;
 };

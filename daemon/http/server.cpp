@@ -54,7 +54,8 @@ struct HttpServer::Impl {
                 std::move(make_request_id),
                 log,
                 [this](Connection& connection) { remove(connection); },
-                [this](uid_t uid, std::string_view limit) { uid_limited(uid, limit); }} {}
+                [this](uid_t uid, std::string_view limit) { uid_limited(uid, limit); },
+                {loop, [](Connection& connection) { connection.take_turn(); }}} {}
 
   core::Result<> add_listener(int fd, SocketFile file, std::string via);
   void accept(Listener& listener, int status);
@@ -70,6 +71,7 @@ struct HttpServer::Impl {
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections;
   std::function<void()> on_drained;
   std::function<void()> on_closed;
+  bool turns_closed = false;
   OnceASecond accept_warning;
   OnceASecond uid_warning;
 };
@@ -174,7 +176,7 @@ void HttpServer::Impl::report_end() {
   if (!connections.empty()) return;
   if (on_drained) {
     std::exchange(on_drained, nullptr)();
-  } else if (on_closed && listeners.empty()) {
+  } else if (on_closed && listeners.empty() && turns_closed) {
     std::exchange(on_closed, nullptr)();
   }
 }
@@ -218,7 +220,10 @@ void HttpServer::close(std::function<void()> done) {
   for (auto& [key, connection] : impl_->connections) {
     connection->close();
   }
-  impl_->report_end();
+  impl_->context.turns.close([impl = impl_.get()] {
+    impl->turns_closed = true;
+    impl->report_end();
+  });
 }
 
 std::size_t HttpServer::connections() const {

@@ -1,6 +1,6 @@
 // The HTTP/1.1 server on Unix sockets: keep-alive, pipelined requests answered in order, one request of a
-// connection handled at a time. Everything here belongs to the loop's thread. The process must ignore
-// SIGPIPE: libuv writes without MSG_NOSIGNAL.
+// connection handled at a time, the uids in turn. Everything here belongs to the loop's thread. The process
+// must ignore SIGPIPE: libuv writes without MSG_NOSIGNAL.
 #pragma once
 
 #include <cstddef>

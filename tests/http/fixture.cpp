@@ -184,7 +184,8 @@ bool Fixture::pump(const std::function<bool()>& condition) {
     if (condition()) return true;
     if (std::chrono::steady_clock::now() > end) return false;
     pollfd backend{uv_backend_fd(&loop), POLLIN, 0};
-    (void)::poll(&backend, 1, 1);  // only saves processor time: every condition is looked at again
+    const int patience = uv_backend_timeout(&loop) == 0 ? 0 : 1;
+    (void)::poll(&backend, 1, patience);  // only saves processor time: every condition is looked at again
   }
 }
 
