@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 #include <uv.h>
@@ -148,6 +149,7 @@ struct App::Parts {
   tl::expected<void, StartFailure> open_store(store::KeyRing keys);
   void connect();
   void connect_api();
+  HttpShares share_connections();
   void connect_relays();
   core::Result<> open_sockets();
   core::Hello hello();
@@ -282,8 +284,22 @@ void App::Parts::connect_api() {
       router.route(std::move(request), std::move(responder));
     };
   };
-  apps_server.emplace(&loop.loop, HttpLimits{}, serve(apps_router), request_id, log);
-  admin_server.emplace(&loop.loop, HttpLimits{}, serve(admin_router), request_id, log);
+  const HttpShares shares = share_connections();
+  apps_server.emplace(&loop.loop, shares.apps, serve(apps_router), request_id, log);
+  admin_server.emplace(&loop.loop, shares.operators, serve(admin_router), request_id, log);
+}
+
+HttpShares App::Parts::share_connections() {
+  rlimit limit{};
+  CHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  const HttpShares shares = share_descriptors(limit.rlim_cur);
+  if (shares.few)
+    log.write(core::LogLevel::warning,
+              fmt::format("event=few_descriptors limit={} connections={} connections_of_uid={} "
+                          "reason=\"with a limit (ulimit -n, LimitNOFILE=) of {} there are {}\"",
+                          limit.rlim_cur, shares.apps.connections, shares.apps.connections_of_uid,
+                          k_descriptors_wanted, HttpLimits{}.connections));
+  return shares;
 }
 
 void App::Parts::connect_relays() {

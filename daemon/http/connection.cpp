@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "core/check.h"
+#include "daemon/http/peer.h"
 
 namespace mailotp::daemon {
 namespace {
@@ -18,16 +19,19 @@ namespace {
 constexpr std::size_t k_most_discarded = 4 * 1024 * 1024;  // bytes that a refused client may still send
 constexpr std::string_view k_continue = "HTTP/1.1 100 Continue\r\n\r\n";
 
-bool is_header_text(std::string_view text) {
-  return std::all_of(text.begin(), text.end(),
-                     [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+StreamHead head_of(HttpResponse& response) {
+  return {response.status, std::move(response.content_type), std::move(response.headers)};
 }
 
-bool can_be_sent(const HttpResponse& response) {
-  return !reason_phrase(response.status).empty() && is_header_text(response.content_type) &&
-         std::all_of(response.headers.begin(), response.headers.end(), [](const auto& header) {
-           return is_header_text(header.first) && is_header_text(header.second);
-         });
+std::string content_length(const HttpResponse& response) {
+  return fmt::format("Content-Length: {}\r\n", response.body.size());
+}
+
+ProblemDetail overloaded(std::string_view reason) {
+  ProblemDetail problem;
+  problem.problem = Problem::overloaded;
+  problem.detail = std::string(reason);
+  return problem;
 }
 
 HttpResponse internal_problem(std::string detail, const std::string& request_id) {
@@ -37,23 +41,13 @@ HttpResponse internal_problem(std::string detail, const std::string& request_id)
   return make_problem(problem, request_id);
 }
 
-PeerCredentials credentials_of(int fd) {
-  ucred credentials{};
-  socklen_t size = sizeof credentials;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return {};
-  return {credentials.uid, credentials.gid, credentials.pid};
-}
-
 }  // namespace
 
-// The bytes of an answer that the kernel did not take at once.
-struct Connection::Write {
-  uv_write_t request{};
-  std::string head;
-  std::string body;
-};
-
-Connection::Connection(ServerContext& server) : server_(server), parser_(server_.limits) {
+Connection::Connection(ServerContext& server, std::string via)
+    : server_(server),
+      outgoing_(stream(), [this](int status) { written(status); }),
+      parser_(server_.limits),
+      via_(std::move(via)) {
   CHECK(uv_pipe_init(server_.loop, &pipe_, 0) == 0);
   CHECK(uv_timer_init(server_.loop, &timer_) == 0);
   pipe_.data = this;
@@ -64,28 +58,40 @@ Connection::Connection(ServerContext& server) : server_(server), parser_(server_
 int Connection::accept(uv_stream_t* listener) {
   if (const int error = uv_accept(listener, stream()); error != 0) return error;
   peer_ = credentials_of(descriptor());
-  update_reading();
-  arm_for_state();
-  return reading_ ? 0 : UV_EIO;
+  return 0;
 }
 
-void Connection::shed(uv_stream_t* listener) {
-  if (uv_accept(listener, stream()) == 0) {
-    ProblemDetail problem;
-    problem.problem = Problem::overloaded;
-    problem.detail = "there are too many connections";
-    const std::string request_id = server_.make_request_id();
-    const HttpResponse response = make_problem(problem, request_id);
-    std::string text = serialize_head(response, request_id, AfterWrite::close) + response.body;
-    uv_buf_t buffer = uv_buf_init(text.data(), static_cast<unsigned>(text.size()));
-    (void)uv_try_write(stream(), &buffer, 1);  // a courtesy; the connection ends either way
+void Connection::open() {
+  place_ =
+      UidLoads::take(server_.loads, peer_.uid, UidLoads::Kind::connection, server_.limits.connections_of_uid);
+  if (!place_) {
+    server_.uid_limited(peer_.uid, "connections");
+    shed("this user has too many connections");
+    return;
   }
+  update_reading();
+  arm_for_state();
+  if (!reading_) close();
+}
+
+void Connection::shed(std::string_view reason) {
+  const std::string request_id = server_.make_request_id();
+  HttpResponse response = make_problem(overloaded(reason), request_id);
+  const std::string length = content_length(response);
+  std::string text =
+      serialize_head(head_of(response), length, request_id, ConnectionField::close) + response.body;
+  uv_buf_t buffer = uv_buf_init(text.data(), static_cast<unsigned>(text.size()));
+  (void)uv_try_write(stream(), &buffer, 1);  // a courtesy; the connection ends either way
   close();
 }
 
 void Connection::drain() {
   if (closing_ || lingering_) return;
-  const bool idle = !exchange_ && !writing_ && parser_.idle();
+  if (streaming_ && outgoing_.empty()) {
+    finish_stream();
+    return;
+  }
+  const bool idle = !exchange_ && outgoing_.unsent() == 0 && parser_.idle();
   last_read_ = idle && kernel_has_input();
   if (idle && !last_read_) {
     close();
@@ -98,6 +104,7 @@ void Connection::drain() {
 void Connection::close() {
   if (closing_) return;
   closing_ = true;
+  if (turn_) server_.turns.remove(peer_.uid, *std::exchange(turn_, std::nullopt));
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&pipe_), on_closed);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), on_closed);
@@ -106,21 +113,39 @@ void Connection::close() {
   if (const auto on_gone = std::exchange(exchange->on_gone, nullptr)) on_gone();
 }
 
+// What there may be to do waits for the turn of this uid.
+void Connection::schedule() {
+  if (parser_.idle()) {
+    process();
+    return;
+  }
+  if (!is_busy()) turn_ = server_.turns.add(peer_.uid, *this);
+  update_reading();
+  arm_for_state();
+}
+
+// Its timer does not fire for a connection that waits here each time the timers are looked at.
+void Connection::take_turn() {
+  turn_.reset();
+  process();
+  const bool late = deadline_ != 0 && deadline_ <= uv_now(server_.loop);
+  if (late && !closing_ && !is_busy()) expired();
+}
+
 void Connection::process() {
-  if (in_process_) return;  // the loop below goes on when the handler returns
-  in_process_ = true;
-  while (!closing_ && !lingering_ && !exchange_ && !writing_) {
-    const RequestParser::Status status = parser_.advance();
-    if (status == RequestParser::Status::complete) {
-      dispatch();
-    } else if (status == RequestParser::Status::failed) {
-      refuse(parser_.failure());
-    } else {
-      need_more();
-      break;
+  if (!closing_ && !lingering_ && !is_busy()) {
+    switch (parser_.advance()) {
+      case RequestParser::Status::complete:
+        dispatch();
+        break;
+      case RequestParser::Status::failed:
+        refuse(parser_.failure());
+        break;
+      case RequestParser::Status::need_more:
+        need_more();
+        break;
     }
   }
-  in_process_ = false;
   if (closing_) return;
   update_reading();
   arm_for_state();
@@ -128,14 +153,23 @@ void Connection::process() {
 
 void Connection::dispatch() {
   ParsedRequest parsed = parser_.take();
-  partial_request_ = false;
+  request_until_ = 0;
   late_ = false;
   keep_alive_ = parsed.keep_alive;
+  chunks_understood_ = parsed.chunks_understood;
   parsed.request.peer = peer_;
+  parsed.request.via = via_;
   parsed.request.request_id = server_.make_request_id();
   exchange_ = std::make_shared<Exchange>();
   exchange_->connection = this;
   exchange_->request_id = parsed.request.request_id;
+  exchange_->place =
+      UidLoads::take(server_.loads, peer_.uid, UidLoads::Kind::request, server_.limits.requests_of_uid);
+  if (!exchange_->place) {
+    server_.uid_limited(peer_.uid, "requests");
+    respond(make_problem(overloaded("this user has too many requests in hand"), exchange_->request_id));
+    return;
+  }
   server_.handler(std::move(parsed.request), Responder(exchange_));
 }
 
@@ -146,8 +180,8 @@ void Connection::need_more() {
     (void)uv_try_write(stream(), &buffer, 1);
   }
   if (parser_.idle()) {
-    partial_request_ = false;
-    if (end_of_input_ || server_.draining) close();
+    request_until_ = 0;
+    if (end_of_input_ || (server_.draining && !last_read_)) close();
   } else if (end_of_input_) {
     HeadFailure failure;
     failure.problem.problem = Problem::malformed_request;
@@ -160,24 +194,16 @@ void Connection::need_more() {
 void Connection::refuse(const HeadFailure& failure) {
   const std::string request_id = server_.make_request_id();
   HttpResponse response = make_problem(failure.problem, request_id);
-  std::string head = serialize_head(response, request_id, AfterWrite::linger);
-  if (failure.head_method) response.body.clear();
-  send(std::move(head), std::move(response.body), AfterWrite::linger);
+  if (!failure.head_method) return answer(std::move(response), request_id, AfterWrite::linger);
+  after_write_ = AfterWrite::linger;
+  const std::string length = content_length(response);
+  send(serialize_head(head_of(response), length, request_id, ConnectionField::close));
 }
 
 void Connection::respond(HttpResponse response) {
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   exchange->connection = nullptr;
-  if (!can_be_sent(response)) {
-    server_.log.write(core::LogLevel::error,
-                      fmt::format("event=http_answer_unsendable request_id={}", exchange->request_id));
-    response = internal_problem("the answer cannot be sent", exchange->request_id);
-  }
-  const bool more = parser_.advance() == RequestParser::Status::complete;
-  const bool last = !keep_alive_ || (server_.draining && !more) || (end_of_input_ && parser_.idle());
-  const AfterWrite after = last ? AfterWrite::close : AfterWrite::next_request;
-  std::string head = serialize_head(response, exchange->request_id, after);
-  send(std::move(head), std::move(response.body), after);
+  answer(std::move(response), exchange->request_id, after_answer());
 }
 
 void Connection::answer_dropped() {
@@ -186,81 +212,53 @@ void Connection::answer_dropped() {
   respond(internal_problem("the request was not answered", exchange_->request_id));
 }
 
-std::string Connection::serialize_head(const HttpResponse& response, const std::string& request_id,
-                                       AfterWrite after) const {
-  std::string out;
-  out.reserve(512);
-  fmt::format_to(std::back_inserter(out),
-                 "HTTP/1.1 {} {}\r\n"
-                 "Content-Type: {}\r\n"
-                 "Content-Length: {}\r\n"
-                 "Cache-Control: no-store\r\n"
-                 "X-Request-Id: {}\r\n",
-                 response.status, reason_phrase(response.status), response.content_type, response.body.size(),
-                 request_id);
-  for (const auto& [name, value] : response.headers) {
-    out.append(name).append(": ").append(value).append("\r\n");
+void Connection::answer(HttpResponse response, const std::string& request_id, AfterWrite after) {
+  StreamHead head = head_of(response);
+  if (!can_be_sent(head)) {
+    server_.log.write(core::LogLevel::error,
+                      fmt::format("event=http_answer_unsendable request_id={}", request_id));
+    response = internal_problem("the answer cannot be sent", request_id);
+    head = head_of(response);
   }
-  if (after != AfterWrite::next_request) out.append("Connection: close\r\n");
-  out.append("\r\n");
-  return out;
+  after_write_ = after;
+  const auto field = after == AfterWrite::next_request ? ConnectionField::absent : ConnectionField::close;
+  std::string text = serialize_head(head, content_length(response), request_id, field);
+  send(std::move(text), std::move(response.body));
 }
 
-void Connection::send(std::string head, std::string body, AfterWrite after) {
-  after_write_ = after;
-  std::array<uv_buf_t, 2> buffers{uv_buf_init(head.data(), static_cast<unsigned>(head.size())),
-                                  uv_buf_init(body.data(), static_cast<unsigned>(body.size()))};
-  const int taken = uv_try_write(stream(), buffers.data(), body.empty() ? 1 : 2);
-  if (taken < 0 && taken != UV_EAGAIN) {
+Connection::AfterWrite Connection::after_answer() {
+  const bool more = parser_.advance() == RequestParser::Status::complete;
+  const bool last = !keep_alive_ || (server_.draining && !more) || (end_of_input_ && parser_.idle());
+  return last ? AfterWrite::close : AfterWrite::next_request;
+}
+
+void Connection::send(std::string head, std::string body, std::string_view tail) {
+  if (outgoing_.send(std::move(head), std::move(body), tail) != 0) {
     close();
     return;
   }
-  const auto done = static_cast<std::size_t>(std::max(taken, 0));
-  if (done == head.size() + body.size()) {
-    finish_write();
-    return;
-  }
-  auto write = std::make_unique<Write>();
-  write->request.data = this;
-  write->head = done < head.size() ? head.substr(done) : std::string();
-  const std::size_t body_done = done > head.size() ? done - head.size() : 0;
-  write->body = std::move(body);
-  buffers = {
-      uv_buf_init(write->head.data(), static_cast<unsigned>(write->head.size())),
-      uv_buf_init(write->body.data() + body_done, static_cast<unsigned>(write->body.size() - body_done))};
-  writing_ = true;
-  unsent_ = write->head.size() + write->body.size() - body_done;
-  const int error =
-      uv_write(&write->request, stream(), buffers.data(), 2, [](uv_write_t* request, int status) noexcept {
-        // The request is the first member of what send() allocated.
-        const std::unique_ptr<Write> finished(reinterpret_cast<Write*>(request));
-        static_cast<Connection*>(request->data)->written(status);
-      });
-  if (error != 0) {
-    close();
-    return;
-  }
-  (void)write.release();  // the callback above owns it
-  if (!in_process_) {
-    update_reading();
-    arm_for_state();
-  }
+  unsent_ = outgoing_.unsent();
+  update_reading();
+  arm_for_state();
 }
 
 void Connection::written(int status) {
-  writing_ = false;
   if (closing_) return;
   if (status < 0) {
     close();
-    return;
+  } else if (outgoing_.empty()) {
+    if (streaming_) {
+      stream_written();
+    } else {
+      finish_write();
+    }
   }
-  finish_write();
 }
 
 void Connection::finish_write() {
   switch (after_write_) {
     case AfterWrite::next_request:
-      process();
+      schedule();
       return;
     case AfterWrite::close:
       close();
@@ -289,14 +287,11 @@ void Connection::input_ended() {
     return;
   }
   end_of_input_ = true;
-  update_reading();
-  process();
-  if (!closing_) arm_for_state();
+  schedule();
 }
 
 void Connection::update_reading() {
-  const bool busy = exchange_ || writing_;
-  const bool full = busy && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
+  const bool full = is_busy() && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
   const bool wanted = !closing_ && !end_of_input_ && (lingering_ || !full);
   if (wanted == reading_) return;
   if (wanted) {
@@ -310,9 +305,9 @@ void Connection::update_reading() {
 // One deadline at a time; which one follows from the state.
 void Connection::arm_for_state() {
   if (closing_ || lingering_) return;  // the linger time runs from its beginning
-  if (writing_) {
+  if (!outgoing_.empty()) {
     arm(server_.limits.write_stall);
-  } else if (exchange_) {
+  } else if (exchange_ || turn_) {
     // Without reading, only looking tells whether the client is still there.
     if (reading_) {
       disarm();
@@ -321,32 +316,37 @@ void Connection::arm_for_state() {
     }
   } else if (parser_.idle()) {
     arm(server_.limits.idle);
-  } else if (!partial_request_) {
-    partial_request_ = true;
-    arm(server_.limits.request);
+  } else {
+    if (request_until_ == 0) request_until_ = after(server_.limits.request);
+    arm_at(request_until_);
   }
 }
 
-void Connection::arm(std::chrono::milliseconds wait) {
-  const std::uint64_t now = uv_now(server_.loop);
-  deadline_ = now + static_cast<std::uint64_t>(std::max<std::int64_t>(1, wait.count()));
+std::uint64_t Connection::after(std::chrono::milliseconds wait) const {
+  return uv_now(server_.loop) + static_cast<std::uint64_t>(std::max<std::int64_t>(1, wait.count()));
+}
+
+void Connection::arm_at(std::uint64_t deadline) {
+  deadline_ = deadline;
   if (timer_at_ != 0 && timer_at_ <= deadline_) return;
   timer_at_ = deadline_;
-  (void)uv_timer_start(&timer_, on_timer, deadline_ - now, 0);  // fails only without a callback
+  const std::uint64_t now = uv_now(server_.loop);
+  // Fails only without a callback.
+  (void)uv_timer_start(&timer_, on_timer, deadline_ > now ? deadline_ - now : 0, 0);
 }
 
 // The whole process may have been stopped for longer than any of these times: what the client did meanwhile
 // is looked at first.
 void Connection::expired() {
-  if (writing_) {
-    const std::size_t unsent = uv_stream_get_write_queue_size(stream());
-    if (unsent >= unsent_ && !kernel_has_room()) {
+  if (!outgoing_.empty()) {
+    const std::size_t unsent = outgoing_.unsent();
+    if (unsent > 0 && unsent >= unsent_ && !kernel_has_room()) {
       close();
       return;
     }
     unsent_ = unsent;
     arm(server_.limits.write_stall);
-  } else if (exchange_) {
+  } else if (exchange_ || turn_) {
     if (peer_is_gone()) {
       close();
     } else {
@@ -354,7 +354,8 @@ void Connection::expired() {
     }
   } else if (!lingering_ && !late_ && kernel_has_input()) {
     late_ = true;
-    arm(server_.limits.gone_interval);
+    request_until_ = after(server_.limits.gone_interval);
+    arm_at(request_until_);
   } else if (lingering_ || parser_.idle()) {
     close();
   } else {
@@ -391,7 +392,7 @@ int Connection::descriptor() const {
 void Connection::on_allocate(uv_handle_t* handle, std::size_t, uv_buf_t* buffer) noexcept {
   auto& self = *static_cast<Connection*>(handle->data);
   std::size_t room = self.server_.scratch.size();
-  if (!self.lingering_ && (self.exchange_ || self.writing_)) {
+  if (!self.lingering_ && self.is_busy()) {
     room = std::min(room, self.server_.limits.read_ahead_bytes - self.parser_.buffered());
   }
   *buffer = uv_buf_init(self.server_.scratch.data(), static_cast<unsigned>(room));
@@ -413,7 +414,7 @@ void Connection::on_read(uv_stream_t* stream, ssize_t count, const uv_buf_t* buf
   if (!self.lingering_) self.parser_.feed({buffer->base, size});
   ::explicit_bzero(buffer->base, size);
   if (!self.lingering_) {
-    self.process();
+    self.schedule();
     return;
   }
   self.discarded_ += size;

@@ -8,12 +8,18 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include <uv.h>
 
+#include "daemon/http/outgoing.h"
 #include "daemon/http/parser.h"
+#include "daemon/http/response_head.h"
 #include "daemon/http/server.h"
+#include "daemon/http/turns.h"
+#include "daemon/http/uid_loads.h"
 
 namespace mailotp::daemon {
 
@@ -27,30 +33,42 @@ struct ServerContext {
   std::function<std::string()> make_request_id;
   core::Log& log;
   std::function<void(Connection&)> closed;  // its handles are closed: it may be deleted
+  // Tells the log, not too often, that a uid has reached a limit.
+  std::function<void(uid_t, std::string_view)> uid_limited;
+  Turns turns;
+  // Shared with requests that outlive the server.
+  std::shared_ptr<UidLoads> loads = std::make_shared<UidLoads>();
   bool draining = false;
   // Where reads land: one at a time, and wiped after each.
   std::array<char, 64 * 1024> scratch{};
 };
 
-// What a Responder and its connection share; `connection` is null once the connection died or was answered.
+// What a Responder or an HttpStream and its connection share; `connection` is null once the connection died
+// or the answer was given in full.
 struct Exchange {
   Connection* connection = nullptr;
   std::string request_id;
+  std::optional<UidLoads::Place> place;  // goes when the handler lets go, too
   std::function<void()> on_gone;
+  std::function<void()> on_writable;  // of a stream
 };
 
 class Connection {
  public:
-  explicit Connection(ServerContext& server);
+  Connection(ServerContext& server, std::string via);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() = default;
 
-  // Takes the connection that waits at `listener`, and reads from it. A libuv error code, or 0. Whatever it
-  // is, the connection must be closed later.
+  // Takes the connection that waits at `listener`. A libuv error code, or 0. Whatever it is, the connection
+  // must be closed later.
   [[nodiscard]] int accept(uv_stream_t* listener);
-  // For one connection too many: takes it, answers 503 `overloaded` and closes.
-  void shed(uv_stream_t* listener);
+  // Once accepted, one of the two: reads from it, unless its uid has too many; or, for one connection too
+  // many, answers 503 `overloaded` and closes.
+  void open();
+  void shed(std::string_view reason);
+  // By the Turns that it waited for.
+  void take_turn();
   // The server drains: what has been sent to us by now is answered; closes when that is nothing.
   void drain();
   // Detaches the request that is being handled (on_gone runs), then closes.
@@ -60,10 +78,16 @@ class Connection {
   void respond(HttpResponse response);
   void answer_dropped();
 
+  // By the Responder, then by its HttpStream. One that is dropped closes.
+  void start_stream(const StreamHead& head);
+  [[nodiscard]] bool write_chunk(std::string bytes);
+  [[nodiscard]] bool writable() const { return !chunk_unsent_; }
+  void end_stream();
+
  private:
   enum class AfterWrite : std::uint8_t { next_request, close, linger };
-  struct Write;
 
+  void schedule();
   void process();
   void dispatch();
   void need_more();
@@ -71,21 +95,26 @@ class Connection {
   void input_ended();
   void update_reading();
 
-  void send(std::string head, std::string body, AfterWrite after);
+  void answer(HttpResponse response, const std::string& request_id, AfterWrite after);
+  [[nodiscard]] AfterWrite after_answer();
+  void send(std::string head, std::string body = {}, std::string_view tail = {});
   void written(int status);
+  void stream_written();
+  void finish_stream();
   void finish_write();
   void linger();
 
   void arm_for_state();
-  void arm(std::chrono::milliseconds wait);
+  void arm(std::chrono::milliseconds wait) { arm_at(after(wait)); }
+  void arm_at(std::uint64_t deadline);
+  [[nodiscard]] std::uint64_t after(std::chrono::milliseconds wait) const;
   void disarm() { deadline_ = 0; }
   void expired();
+  [[nodiscard]] bool is_busy() const { return turn_ || exchange_ || !outgoing_.empty(); }
   [[nodiscard]] bool peer_is_gone() const;
   [[nodiscard]] bool kernel_has_input() const;
   [[nodiscard]] bool kernel_has_room() const;
   [[nodiscard]] int descriptor() const;
-  [[nodiscard]] std::string serialize_head(const HttpResponse& response, const std::string& request_id,
-                                           AfterWrite after) const;
   uv_stream_t* stream() { return reinterpret_cast<uv_stream_t*>(&pipe_); }
 
   static void on_allocate(uv_handle_t* handle, std::size_t suggested, uv_buf_t* buffer) noexcept;
@@ -97,26 +126,31 @@ class Connection {
   uv_pipe_t pipe_{};
   uv_timer_t timer_{};
   int open_handles_ = 0;
+  Outgoing outgoing_;
   RequestParser parser_;
   PeerCredentials peer_;
+  std::optional<UidLoads::Place> place_;
+  std::optional<Turns::Place> turn_;  // input waits to be looked at
+  const std::string via_;
 
   std::shared_ptr<Exchange> exchange_;  // the request that is being handled
   bool keep_alive_ = true;              // what that request asked for
-  bool in_process_ = false;             // respond() may come from inside the handler
+  bool chunks_understood_ = true;       // by its client
+  bool streaming_ = false;              // its answer has begun
+  bool chunk_unsent_ = false;
   bool reading_ = false;
   bool end_of_input_ = false;  // the client shut down its sending side
-  bool writing_ = false;
   bool lingering_ = false;
   bool closing_ = false;
-  bool partial_request_ = false;  // its time is running
-  bool late_ = false;             // its time is over, but there was something to read yet
-  bool last_read_ = false;        // draining: what the kernel has is still read
+  bool late_ = false;       // its time is over, but there was something to read yet
+  bool last_read_ = false;  // draining: what the kernel has is still read
   AfterWrite after_write_ = AfterWrite::next_request;
   std::size_t unsent_ = 0;     // bytes, when the write time-out was last armed
   std::size_t discarded_ = 0;  // bytes read while lingering
 
   // Loop time in ms; 0 is none. A deadline that moves back does not restart the timer: it looks again when it
   // fires.
+  std::uint64_t request_until_ = 0;  // for the request that is read at present
   std::uint64_t deadline_ = 0;
   std::uint64_t timer_at_ = 0;
 };

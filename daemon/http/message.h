@@ -10,11 +10,12 @@
 
 namespace mailotp::daemon {
 
-// Of the process that called connect(2), by SO_PEERCRED; taken once, at accept.
+// Of the process that called connect(2), by SO_PEERCRED and SO_PEERGROUPS; taken once, at accept.
 struct PeerCredentials {
   uid_t uid = static_cast<uid_t>(-1);
   gid_t gid = static_cast<gid_t>(-1);
   pid_t pid = 0;
+  std::vector<gid_t> groups;  // supplementary; `gid` may be among them
 };
 
 // Movable only: the body may hold a code, and is wiped with the request. Path and query values are valid
@@ -38,6 +39,7 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, in order
   std::string body;
   PeerCredentials peer;
+  std::string via;         // the listener's name, by which the connection came; "" is the common one
   std::string request_id;  // made by the server
 
   // The value of the first header of that name; "" if there is none.
@@ -47,7 +49,13 @@ struct HttpRequest {
   void wipe() noexcept;
 };
 
-// The server adds X-Request-Id, Cache-Control, Content-Length and Connection.
+// The server adds X-Request-Id, Cache-Control, Content-Length or Transfer-Encoding, and Connection.
+struct StreamHead {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";

@@ -30,7 +30,7 @@ RequestParser::Status RequestParser::advance() {
 
 ParsedRequest RequestParser::take() {
   CHECK(stage_ == Stage::complete);
-  ParsedRequest parsed{std::move(head_.request), head_.keep_alive};
+  ParsedRequest parsed{std::move(head_.request), head_.keep_alive, head_.chunks_understood};
   head_ = RequestHead();
   stage_ = Stage::header;
   skipped_empty_line_ = false;

@@ -19,8 +19,9 @@
 namespace mailotp::daemon {
 
 struct ParsedRequest {
-  HttpRequest request;  // without peer and request id
+  HttpRequest request;  // without peer, listener and request id
   bool keep_alive = false;
+  bool chunks_understood = false;
 };
 
 class RequestParser {

@@ -164,6 +164,7 @@ std::optional<ProblemDetail> read_head(HeadReader& reader, const HttpLimits& lim
     return problem;
   }
   head.keep_alive = reader.keep_alive_wanted && reader.version == 11;
+  head.chunks_understood = reader.version == 11;
   head.request.method = std::move(reader.method);
   head.request.headers = std::move(reader.fields);
   return std::nullopt;

@@ -15,9 +15,10 @@
 namespace mailotp::daemon {
 
 struct RequestHead {
-  HttpRequest request;      // without body, peer and request id
-  bool keep_alive = false;  // never with HTTP/1.0
-  bool chunked = false;
+  HttpRequest request;               // without body, peer, listener and request id
+  bool keep_alive = false;           // never with HTTP/1.0
+  bool chunks_understood = false;    // by the client: HTTP/1.1
+  bool chunked = false;              // the body of the request
   std::uint64_t content_length = 0;  // bytes; 0 when chunked or absent
   bool expects_continue = false;
 };

@@ -12,45 +12,37 @@
 #include "daemon/http/listener.h"
 
 namespace mailotp::daemon {
-Responder::Responder(std::shared_ptr<Exchange> exchange) : exchange_(std::move(exchange)) {}
 
-Responder& Responder::operator=(Responder&& other) noexcept {
-  if (this == &other) return *this;
-  drop();
-  exchange_ = std::move(other.exchange_);
-  return *this;
-}
+namespace {
 
-Responder::~Responder() {
-  drop();
-}
-
-void Responder::drop() {
-  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
-  if (exchange && exchange->connection) exchange->connection->answer_dropped();
-}
-
-void Responder::respond(HttpResponse response) {
-  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
-  CHECK(exchange != nullptr);
-  exchange->on_gone = nullptr;
-  if (exchange->connection) exchange->connection->respond(std::move(response));
-}
-
-void Responder::on_gone(std::function<void()> callback) {
-  CHECK(exchange_ != nullptr);
-  if (exchange_->connection) {
-    exchange_->on_gone = std::move(callback);
-  } else {
-    callback();
+// What any client may bring about must not fill the log.
+class OnceASecond {
+ public:
+  // `now`: loop time, ms.
+  [[nodiscard]] bool due(std::uint64_t now) {
+    if (last_ != 0 && now - last_ < 1000) return false;
+    last_ = now;
+    return true;
   }
-}
+
+ private:
+  std::uint64_t last_ = 0;
+};
+
+// A crowd that connects as fast as we accept must not keep the loop from the connections that are there.
+constexpr int k_accepts_a_turn = 32;
+
+}  // namespace
 
 struct HttpServer::Impl {
   struct Listener {
     Impl* server;
     SocketFile file;
+    std::string via;
     uv_pipe_t handle{};
+    uv_idle_t next_turn{};  // running: libuv holds a connection for us, and takes no other before that
+    int open_handles = 2;
+    int accepted = 0;  // since the last turn of the loop that we know of
     bool closing = false;
   };
 
@@ -61,10 +53,14 @@ struct HttpServer::Impl {
                 std::move(handler),
                 std::move(make_request_id),
                 log,
-                [this](Connection& connection) { remove(connection); }} {}
+                [this](Connection& connection) { remove(connection); },
+                [this](uid_t uid, std::string_view limit) { uid_limited(uid, limit); },
+                {loop, [](Connection& connection) { connection.take_turn(); }}} {}
 
-  core::Result<> add_listener(int fd, SocketFile file);
-  void accept(uv_stream_t* listener, int status);
+  core::Result<> add_listener(int fd, SocketFile file, std::string via);
+  void accept(Listener& listener, int status);
+  void accept_one(Listener& listener);
+  void uid_limited(uid_t uid, std::string_view limit);
   void remove(Connection& connection);
   void close_listener(Listener& listener);
   void close_listeners();
@@ -75,17 +71,22 @@ struct HttpServer::Impl {
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections;
   std::function<void()> on_drained;
   std::function<void()> on_closed;
-  std::uint64_t accept_warned_at = 0;  // loop time, ms
+  bool turns_closed = false;
+  OnceASecond accept_warning;
+  OnceASecond uid_warning;
 };
 
 // Owns `fd` from the beginning.
-core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
+core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file, std::string via) {
   auto made = std::make_unique<Listener>();
   Listener& listener = *made;
   listener.server = this;
   listener.file = std::move(file);
+  listener.via = std::move(via);
   CHECK(uv_pipe_init(context.loop, &listener.handle, 0) == 0);
+  CHECK(uv_idle_init(context.loop, &listener.next_turn) == 0);
   listener.handle.data = &listener;
+  listener.next_turn.data = &listener;
   listeners.emplace(&listener.handle, std::move(made));
   int error = uv_pipe_open(&listener.handle, fd);
   if (error != 0) {
@@ -93,7 +94,8 @@ core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
   } else {
     error = uv_listen(reinterpret_cast<uv_stream_t*>(&listener.handle), k_listen_backlog,
                       [](uv_stream_t* stream, int status) noexcept {
-                        static_cast<Listener*>(stream->data)->server->accept(stream, status);
+                        auto& ready = *static_cast<Listener*>(stream->data);
+                        ready.server->accept(ready, status);
                       });
   }
   if (error == 0) return {};
@@ -103,24 +105,44 @@ core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
 
 // Out of descriptors: libuv gives up its reserve descriptor for a moment and sheds what waits, so neither
 // does the loop spin nor do clients hang.
-void HttpServer::Impl::accept(uv_stream_t* listener, int status) {
+void HttpServer::Impl::accept(Listener& listener, int status) {
   if (status < 0) {
-    const std::uint64_t now = uv_now(context.loop);
-    if (accept_warned_at != 0 && now - accept_warned_at < 1000) return;
-    accept_warned_at = now;
+    if (!accept_warning.due(uv_now(context.loop))) return;
     context.log.write(core::LogLevel::warning,
                       fmt::format("event=http_accept_failed reason=\"{}\"", uv_strerror(status)));
     return;
   }
-  auto made = std::make_unique<Connection>(context);
+  if (listener.accepted < k_accepts_a_turn) {
+    accept_one(listener);
+    return;
+  }
+  (void)uv_idle_start(&listener.next_turn, [](uv_idle_t* idle) noexcept {  // fails only without a callback
+    (void)uv_idle_stop(idle);                                              // always 0
+    auto& waiting = *static_cast<Listener*>(idle->data);
+    waiting.accepted = 0;
+    waiting.server->accept_one(waiting);
+  });
+}
+
+void HttpServer::Impl::accept_one(Listener& listener) {
+  ++listener.accepted;
+  auto made = std::make_unique<Connection>(context, listener.via);
   Connection& connection = *made;
   const bool full = connections.size() >= context.limits.connections;
   connections.emplace(&connection, std::move(made));
-  if (full) {
-    connection.shed(listener);
-  } else if (connection.accept(listener) != 0) {
+  if (connection.accept(reinterpret_cast<uv_stream_t*>(&listener.handle)) != 0) {
     connection.close();
+  } else if (full) {
+    connection.shed("there are too many connections");
+  } else {
+    connection.open();
   }
+}
+
+void HttpServer::Impl::uid_limited(uid_t uid, std::string_view limit) {
+  if (!uid_warning.due(uv_now(context.loop))) return;
+  context.log.write(core::LogLevel::warning,
+                    fmt::format("event=http_uid_limited uid={} limit={}", uid, limit));
 }
 
 void HttpServer::Impl::remove(Connection& connection) {
@@ -132,11 +154,15 @@ void HttpServer::Impl::close_listener(Listener& listener) {
   if (listener.closing) return;
   listener.closing = true;
   remove_socket_file(listener.file);
-  uv_close(reinterpret_cast<uv_handle_t*>(&listener.handle), [](uv_handle_t* handle) noexcept {
-    Impl& server = *static_cast<Listener*>(handle->data)->server;
-    server.listeners.erase(reinterpret_cast<uv_pipe_t*>(handle));
+  const auto closed = [](uv_handle_t* handle) noexcept {
+    auto& gone = *static_cast<Listener*>(handle->data);
+    if (--gone.open_handles > 0) return;
+    Impl& server = *gone.server;
+    server.listeners.erase(&gone.handle);
     server.report_end();
-  });
+  };
+  uv_close(reinterpret_cast<uv_handle_t*>(&listener.handle), closed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&listener.next_turn), closed);
 }
 
 void HttpServer::Impl::close_listeners() {
@@ -150,7 +176,7 @@ void HttpServer::Impl::report_end() {
   if (!connections.empty()) return;
   if (on_drained) {
     std::exchange(on_drained, nullptr)();
-  } else if (on_closed && listeners.empty()) {
+  } else if (on_closed && listeners.empty() && turns_closed) {
     std::exchange(on_closed, nullptr)();
   }
 }
@@ -163,15 +189,16 @@ HttpServer::~HttpServer() {
   CHECK(impl_->listeners.empty() && impl_->connections.empty());
 }
 
-core::Result<> HttpServer::listen(const std::string& path, std::uint32_t mode, const std::string& group) {
+core::Result<> HttpServer::listen(const std::string& path, std::uint32_t mode, const std::string& group,
+                                  std::string via) {
   auto socket = make_listening_socket(path, mode, group);
   if (!socket) return tl::unexpected(std::move(socket.error()));
-  return impl_->add_listener(socket->fd, std::move(socket->file));
+  return impl_->add_listener(socket->fd, std::move(socket->file), std::move(via));
 }
 
-core::Result<> HttpServer::adopt(int fd) {
+core::Result<> HttpServer::adopt(int fd, std::string via) {
   if (auto good = check_listening_socket(fd); !good) return good;
-  return impl_->add_listener(fd, {});
+  return impl_->add_listener(fd, {}, std::move(via));
 }
 
 void HttpServer::drain(std::function<void()> drained) {
@@ -193,11 +220,18 @@ void HttpServer::close(std::function<void()> done) {
   for (auto& [key, connection] : impl_->connections) {
     connection->close();
   }
-  impl_->report_end();
+  impl_->context.turns.close([impl = impl_.get()] {
+    impl->turns_closed = true;
+    impl->report_end();
+  });
 }
 
 std::size_t HttpServer::connections() const {
   return impl_->connections.size();
+}
+
+UidLoad HttpServer::load_of(uid_t uid) const {
+  return impl_->context.loads->of(uid);
 }
 
 }  // namespace mailotp::daemon

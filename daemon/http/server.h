@@ -1,6 +1,6 @@
 // The HTTP/1.1 server on Unix sockets: keep-alive, pipelined requests answered in order, one request of a
-// connection handled at a time. Everything here belongs to the loop's thread. The process must ignore
-// SIGPIPE: libuv writes without MSG_NOSIGNAL.
+// connection handled at a time, the uids in turn. Everything here belongs to the loop's thread. The process
+// must ignore SIGPIPE: libuv writes without MSG_NOSIGNAL.
 #pragma once
 
 #include <cstddef>
@@ -14,35 +14,12 @@
 #include "daemon/http/limits.h"
 #include "daemon/http/message.h"
 #include "daemon/http/problem.h"
+#include "daemon/http/responder.h"
+#include "daemon/http/uid_loads.h"
 
 struct uv_loop_s;
 
 namespace mailotp::daemon {
-
-struct Exchange;
-
-// The handle to one request that is being handled. It may outlive its connection and its server. Dropped
-// without an answer it answers 500 and logs: that is a bug of ours.
-class Responder {
- public:
-  explicit Responder(std::shared_ptr<Exchange> exchange);
-  Responder(Responder&& other) noexcept = default;
-  Responder& operator=(Responder&& other) noexcept;
-  ~Responder();
-
-  // Exactly once; a second call aborts. Ignored when the connection has died.
-  void respond(HttpResponse response);
-  // `callback` runs once if the connection dies before the answer (the client went away, the server is being
-  // closed); at once when it is dead already. It may drop this Responder. A client that only shut down its
-  // sending side is still there.
-  void on_gone(std::function<void()> callback);
-
- private:
-  void drop();
-
-  // Shared with the connection: either may go first.
-  std::shared_ptr<Exchange> exchange_;
-};
 
 using HttpHandler = std::function<void(HttpRequest, Responder)>;
 
@@ -60,19 +37,24 @@ class HttpServer {
   // At no time is it open to more than that. A socket file on which nobody answers is replaced. Errc::busy: a
   // live process answers there; invalid: the path is too long or something else than a socket, the group is
   // unknown; io. The file is removed when the server drains or closes.
-  [[nodiscard]] core::Result<> listen(const std::string& path, std::uint32_t mode, const std::string& group);
+  // `via` is what HttpRequest::via says of those who come by it.
+  [[nodiscard]] core::Result<> listen(const std::string& path, std::uint32_t mode, const std::string& group,
+                                      std::string via = {});
   // Takes over a listening Unix stream socket (systemd's). Errc::invalid: it is something else; it is then
   // not closed.
-  [[nodiscard]] core::Result<> adopt(int fd);
+  [[nodiscard]] core::Result<> adopt(int fd, std::string via = {});
 
   // No new connections; requests that are handled or have been read are answered, the last of a connection
-  // with "Connection: close"; then each connection is closed. `drained` runs once, when the last one is,
-  // perhaps before drain returns.
+  // with "Connection: close"; then each connection is closed. Streams are ended, each as soon as nothing of
+  // it is unsent, and on_gone runs. `drained` runs once, when the last connection is closed, perhaps before
+  // drain returns.
   void drain(std::function<void()> drained = {});
   // Closes everything at once; `done` runs when the loop has let go of it, perhaps before close returns. The
   // server may be destroyed in `done`.
   void close(std::function<void()> done);
   [[nodiscard]] std::size_t connections() const;
+  // A request is counted until it is answered, or its client is gone and its handler has let go of it.
+  [[nodiscard]] UidLoad load_of(uid_t uid) const;
 
  private:
   struct Impl;

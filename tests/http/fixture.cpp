@@ -88,7 +88,7 @@ void Client::exchange() {
   }
 }
 
-std::optional<Answer> Client::take(bool head) {
+std::optional<Answer> Client::take_head() {
   const std::size_t end = received_.find("\r\n\r\n");
   if (end == std::string::npos) return std::nullopt;
   Answer answer;
@@ -106,12 +106,37 @@ std::optional<Answer> Client::take(bool head) {
     }
     line_begin = line_end + 2;
   }
-  std::size_t length = 0;
-  if (!head && answer.status != 100) length = std::stoul(answer.header("Content-Length"));
-  if (received_.size() < end + 4 + length) return std::nullopt;
-  answer.body = received_.substr(end + 4, length);
-  received_.erase(0, end + 4 + length);
+  received_.erase(0, end + 4);
   return answer;
+}
+
+std::optional<Answer> Client::take(bool head) {
+  const std::string before = received_;
+  auto answer = take_head();
+  if (!answer) return std::nullopt;
+  std::size_t length = 0;
+  if (!head && answer->status != 100) length = std::stoul(answer->header("Content-Length"));
+  if (received_.size() < length) {
+    received_ = before;
+    return std::nullopt;
+  }
+  answer->body = received_.substr(0, length);
+  received_.erase(0, length);
+  return answer;
+}
+
+std::optional<std::string> Client::take_chunk() {
+  const std::size_t line = received_.find("\r\n");
+  if (line == std::string::npos) return std::nullopt;
+  const std::string size_text = received_.substr(0, line);
+  REQUIRE(!size_text.empty());
+  REQUIRE(size_text.find_first_not_of("0123456789abcdef") == std::string::npos);
+  const std::size_t size = std::stoul(size_text, nullptr, 16);
+  if (received_.size() < line + 2 + size + 2) return std::nullopt;
+  std::string chunk = received_.substr(line + 2, size);
+  REQUIRE(received_.substr(line + 2 + size, 2) == "\r\n");
+  received_.erase(0, line + 2 + size + 2);
+  return chunk;
 }
 
 Fixture::Fixture() {
@@ -159,7 +184,8 @@ bool Fixture::pump(const std::function<bool()>& condition) {
     if (condition()) return true;
     if (std::chrono::steady_clock::now() > end) return false;
     pollfd backend{uv_backend_fd(&loop), POLLIN, 0};
-    (void)::poll(&backend, 1, 1);  // only saves processor time: every condition is looked at again
+    const int patience = uv_backend_timeout(&loop) == 0 ? 0 : 1;
+    (void)::poll(&backend, 1, patience);  // only saves processor time: every condition is looked at again
   }
 }
 

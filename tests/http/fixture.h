@@ -64,6 +64,9 @@ class Client {
 
   // The next answer, when it is complete. A HEAD's has no body.
   [[nodiscard]] std::optional<Answer> take(bool head = false);
+  // Of an answer in pieces: its head, then one chunk after the other; "" is the last one.
+  [[nodiscard]] std::optional<Answer> take_head();
+  [[nodiscard]] std::optional<std::string> take_chunk();
   [[nodiscard]] bool ended() const { return ended_; }  // by the server
   [[nodiscard]] const std::string& received() const { return received_; }
   [[nodiscard]] std::size_t unsent() const { return unsent_.size(); }

@@ -1,11 +1,17 @@
 #include "daemon/http/server.h"
 
+#include <array>
+#include <numeric>
 #include <string>
 #include <utility>
 
 #include <catch2/catch.hpp>
+#include <grp.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/http/listener.h"
+#include "daemon/http/peer.h"
 #include "tests/http/fixture.h"
 #include "tests/http/malformed.h"
 
@@ -23,6 +29,12 @@ std::string get(const std::string& path) {
 std::string post(const std::string& path, const std::string& body) {
   return "POST " + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(body.size()) +
          "\r\n\r\n" + body;
+}
+
+std::vector<gid_t> own_groups() {
+  std::vector<gid_t> groups(static_cast<std::size_t>(::getgroups(0, nullptr)));
+  groups.resize(static_cast<std::size_t>(::getgroups(static_cast<int>(groups.size()), groups.data())));
+  return groups;
 }
 
 TEST_CASE("an answer carries what every answer must carry") {
@@ -194,6 +206,8 @@ TEST_CASE("the handler sees who calls, and the headers in lower case") {
     CHECK(request.peer.uid == ::getuid());
     CHECK(request.peer.gid == ::getgid());
     CHECK(request.peer.pid == ::getpid());
+    CHECK(request.peer.groups == own_groups());
+    CHECK(request.via.empty());
     CHECK(request.header("idempotency-key") == "One");
     CHECK(request.header("absent").empty());
     responder.respond(test::text_answer(request.request_id));
@@ -202,6 +216,56 @@ TEST_CASE("the handler sees who calls, and the headers in lower case") {
   const auto answer = fixture.ask(client, "GET / HTTP/1.1\r\nHost: a\r\nIDEMPOTENCY-Key: One\r\n\r\n");
   REQUIRE(answer);
   CHECK(answer->body == answer->header("X-Request-Id"));
+}
+
+TEST_CASE("a peer of many groups is known with all of them") {
+  if (::getuid() != 0) {
+    WARN("not tested: only root may set its groups");
+    return;
+  }
+  for (const int count : {0, 1, 32, 33, 1000}) {
+    std::array<int, 2> ends{};
+    std::vector<gid_t> groups(static_cast<std::size_t>(count));
+    std::iota(groups.begin(), groups.end(), gid_t{5000});
+    const std::vector<gid_t> before = own_groups();
+    REQUIRE(::setgroups(groups.size(), groups.data()) == 0);
+    const int made = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
+    REQUIRE(::setgroups(before.size(), before.data()) == 0);
+    REQUIRE(made == 0);
+    CHECK(credentials_of(ends[0]).groups == groups);
+    (void)::close(ends[0]);
+    (void)::close(ends[1]);
+  }
+}
+
+TEST_CASE("what is no socket has no credentials") {
+  const PeerCredentials nobody = credentials_of(-1);
+  CHECK(nobody.uid == static_cast<uid_t>(-1));
+  CHECK(nobody.gid == static_cast<gid_t>(-1));
+  CHECK(nobody.groups.empty());
+}
+
+TEST_CASE("one server has several listeners, and the handler sees by which one a request came") {
+  Fixture fixture;
+  fixture.start([](HttpRequest request, Responder responder) {
+    responder.respond(test::text_answer("via " + request.via));
+  });
+  const std::string own = fixture.folder.path("shop.sock");
+  REQUIRE(fixture.server->listen(own, 0600, "", "shop"));
+  const auto passed = make_listening_socket(fixture.folder.path("passed.sock"), 0600, "");
+  REQUIRE(passed);
+  REQUIRE(fixture.server->adopt(passed->fd, "a name with spaces"));
+  for (const auto& [path, via] : {std::pair{fixture.socket, std::string()},
+                                  {own, std::string("shop")},
+                                  {passed->file.path, std::string("a name with spaces")}}) {
+    fixture.clients.push_back(std::make_unique<Client>(path));
+    for (int round = 0; round < 2; ++round) {
+      CHECK(fixture.ask(*fixture.clients.back(), get("/"))->body == "via " + via);
+    }
+  }
+  CHECK(fixture.server->connections() == 3);
+  fixture.server->drain();
+  CHECK(::access(own.c_str(), F_OK) != 0);
 }
 
 TEST_CASE("a request that nobody answers is answered 500 and logged") {

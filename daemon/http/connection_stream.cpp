@@ -1,0 +1,73 @@
+// The connection while its answer is a stream.
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/http/connection.h"
+
+namespace mailotp::daemon {
+namespace {
+
+constexpr std::string_view k_chunked = "Transfer-Encoding: chunked\r\n";
+constexpr std::string_view k_last_chunk = "0\r\n\r\n";
+
+}  // namespace
+
+void Connection::start_stream(const StreamHead& head) {
+  if (!can_be_sent(head)) {
+    respond(HttpResponse{head.status, head.content_type, {}, head.headers});
+    return;
+  }
+  streaming_ = true;
+  const auto field = keep_alive_ ? ConnectionField::absent : ConnectionField::close;
+  send(serialize_head(head, chunks_understood_ ? k_chunked : "", exchange_->request_id, field));
+}
+
+bool Connection::write_chunk(std::string bytes) {
+  if (chunk_unsent_) return false;
+  chunk_unsent_ = true;
+  if (chunks_understood_) {
+    std::string size = fmt::format("{:x}\r\n", bytes.size());
+    send(std::move(size), std::move(bytes), "\r\n");
+  } else {
+    send({}, std::move(bytes));
+  }
+  return !closing_;
+}
+
+void Connection::end_stream() {
+  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
+  exchange->connection = nullptr;
+  streaming_ = false;
+  chunk_unsent_ = false;
+  after_write_ = after_answer();
+  if (chunks_understood_) {
+    send(std::string(k_last_chunk));
+  } else if (outgoing_.empty()) {
+    finish_write();
+  }
+}
+
+// By the server, because it drains.
+void Connection::finish_stream() {
+  const std::shared_ptr<Exchange> exchange = exchange_;
+  end_stream();
+  if (const auto on_gone = std::exchange(exchange->on_gone, nullptr)) on_gone();
+}
+
+void Connection::stream_written() {
+  if (server_.draining) {
+    finish_stream();
+    return;
+  }
+  update_reading();
+  arm_for_state();
+  if (!std::exchange(chunk_unsent_, false)) return;  // it was the head
+  const auto on_writable = exchange_->on_writable;   // a copy: it may drop the stream
+  if (on_writable) on_writable();
+}
+
+}  // namespace mailotp::daemon

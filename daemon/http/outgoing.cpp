@@ -1,0 +1,51 @@
+#include "daemon/http/outgoing.h"
+
+#include <array>
+#include <memory>
+#include <utility>
+
+#include "core/check.h"
+
+namespace mailotp::daemon {
+namespace {
+
+uv_buf_t buffer_of(std::string_view bytes) {
+  return uv_buf_init(const_cast<char*>(bytes.data()), static_cast<unsigned>(bytes.size()));
+}
+
+}  // namespace
+
+struct Outgoing::Write {
+  uv_write_t request{};
+  Outgoing* owner = nullptr;
+  std::string head;
+  std::string body;
+};
+
+Outgoing::Outgoing(uv_stream_t* stream, std::function<void(int)> taken)
+    : stream_(stream), taken_(std::move(taken)) {}
+
+Outgoing::~Outgoing() {
+  CHECK(sends_ == 0);
+}
+
+int Outgoing::send(std::string head, std::string body, std::string_view tail) {
+  auto write = std::make_unique<Write>();
+  write->request.data = write.get();
+  write->owner = this;
+  write->head = std::move(head);
+  write->body = std::move(body);
+  const std::array<uv_buf_t, 3> buffers{buffer_of(write->head), buffer_of(write->body), buffer_of(tail)};
+  const int error = uv_write(&write->request, stream_, buffers.data(), buffers.size(),
+                             [](uv_write_t* request, int status) noexcept {
+                               const std::unique_ptr<Write> done(static_cast<Write*>(request->data));
+                               --done->owner->sends_;
+                               done->owner->taken_(status);
+                             });
+  if (error != 0) return error;
+  (void)write.release();  // the callback above owns it
+  ++sends_;
+  return 0;
+}
+
+}  // namespace mailotp::daemon

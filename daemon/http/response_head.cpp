@@ -1,0 +1,46 @@
+#include "daemon/http/response_head.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include <fmt/format.h>
+
+#include "daemon/http/problem.h"
+
+namespace mailotp::daemon {
+namespace {
+
+bool is_header_text(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; });
+}
+
+}  // namespace
+
+bool can_be_sent(const StreamHead& head) {
+  return !reason_phrase(head.status).empty() && is_header_text(head.content_type) &&
+         std::all_of(head.headers.begin(), head.headers.end(), [](const auto& header) {
+           return is_header_text(header.first) && is_header_text(header.second);
+         });
+}
+
+std::string serialize_head(const StreamHead& head, std::string_view framing, const std::string& request_id,
+                           ConnectionField connection) {
+  std::string out;
+  out.reserve(512);
+  fmt::format_to(std::back_inserter(out),
+                 "HTTP/1.1 {} {}\r\n"
+                 "Content-Type: {}\r\n"
+                 "{}"
+                 "Cache-Control: no-store\r\n"
+                 "X-Request-Id: {}\r\n",
+                 head.status, reason_phrase(head.status), head.content_type, framing, request_id);
+  for (const auto& [name, value] : head.headers) {
+    out.append(name).append(": ").append(value).append("\r\n");
+  }
+  if (connection == ConnectionField::close) out.append("Connection: close\r\n");
+  out.append("\r\n");
+  return out;
+}
+
+}  // namespace mailotp::daemon
