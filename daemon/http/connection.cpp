@@ -1,6 +1,7 @@
 #include "daemon/http/connection.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -37,11 +38,27 @@ HttpResponse internal_problem(std::string detail, const std::string& request_id)
   return make_problem(problem, request_id);
 }
 
+// None where the kernel does not say (before Linux 4.13): nobody is then known by one.
+std::vector<gid_t> groups_of(int fd) {
+  std::vector<gid_t> groups(32);
+  for (;;) {
+    auto size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+    const int error = ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) == 0 ? 0 : errno;
+    const std::size_t count = size / sizeof(gid_t);
+    if (error == ERANGE && count > groups.size()) {
+      groups.resize(count);
+      continue;
+    }
+    groups.resize(error == 0 ? count : 0);
+    return groups;
+  }
+}
+
 PeerCredentials credentials_of(int fd) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return {};
-  return {credentials.uid, credentials.gid, credentials.pid};
+  return {credentials.uid, credentials.gid, credentials.pid, groups_of(fd)};
 }
 
 }  // namespace
@@ -61,9 +78,10 @@ Connection::Connection(ServerContext& server) : server_(server), parser_(server_
   open_handles_ = 2;
 }
 
-int Connection::accept(uv_stream_t* listener) {
+int Connection::accept(uv_stream_t* listener, const std::string& via) {
   if (const int error = uv_accept(listener, stream()); error != 0) return error;
   peer_ = credentials_of(descriptor());
+  via_ = via;
   update_reading();
   arm_for_state();
   return reading_ ? 0 : UV_EIO;
@@ -132,6 +150,7 @@ void Connection::dispatch() {
   late_ = false;
   keep_alive_ = parsed.keep_alive;
   parsed.request.peer = peer_;
+  parsed.request.via = via_;
   parsed.request.request_id = server_.make_request_id();
   exchange_ = std::make_shared<Exchange>();
   exchange_->connection = this;

@@ -46,9 +46,9 @@ class Connection {
   Connection& operator=(const Connection&) = delete;
   ~Connection() = default;
 
-  // Takes the connection that waits at `listener`, and reads from it. A libuv error code, or 0. Whatever it
-  // is, the connection must be closed later.
-  [[nodiscard]] int accept(uv_stream_t* listener);
+  // Takes the connection that waits at `listener`, which is called `via`, and reads from it. A libuv error
+  // code, or 0. Whatever it is, the connection must be closed later.
+  [[nodiscard]] int accept(uv_stream_t* listener, const std::string& via);
   // For one connection too many: takes it, answers 503 `overloaded` and closes.
   void shed(uv_stream_t* listener);
   // The server drains: what has been sent to us by now is answered; closes when that is nothing.
@@ -99,6 +99,7 @@ class Connection {
   int open_handles_ = 0;
   RequestParser parser_;
   PeerCredentials peer_;
+  std::string via_;
 
   std::shared_ptr<Exchange> exchange_;  // the request that is being handled
   bool keep_alive_ = true;              // what that request asked for

@@ -1,6 +1,7 @@
 #include "daemon/http/message.h"
 
 #include <cstring>
+#include <utility>
 
 namespace mailotp::daemon {
 
@@ -14,7 +15,8 @@ HttpRequest& HttpRequest::operator=(HttpRequest&& other) noexcept {
   query = std::move(other.query);
   headers = std::move(other.headers);
   body = std::move(other.body);
-  peer = other.peer;
+  peer = std::move(other.peer);
+  via = std::move(other.via);
   request_id = std::move(other.request_id);
   return *this;
 }

@@ -10,11 +10,12 @@
 
 namespace mailotp::daemon {
 
-// Of the process that called connect(2), by SO_PEERCRED; taken once, at accept.
+// Of the process that called connect(2), by SO_PEERCRED and SO_PEERGROUPS; taken once, at accept.
 struct PeerCredentials {
   uid_t uid = static_cast<uid_t>(-1);
   gid_t gid = static_cast<gid_t>(-1);
   pid_t pid = 0;
+  std::vector<gid_t> groups;  // supplementary
 };
 
 // Movable only: the body may hold a code, and is wiped with the request. Path and query values are valid
@@ -38,6 +39,7 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case, in order
   std::string body;
   PeerCredentials peer;
+  std::string via;         // the name of the listener that it came by; "" the common one
   std::string request_id;  // made by the server
 
   // The value of the first header of that name; "" if there is none.

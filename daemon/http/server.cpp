@@ -50,6 +50,7 @@ struct HttpServer::Impl {
   struct Listener {
     Impl* server;
     SocketFile file;
+    std::string via;
     uv_pipe_t handle{};
     bool closing = false;
   };
@@ -63,8 +64,8 @@ struct HttpServer::Impl {
                 log,
                 [this](Connection& connection) { remove(connection); }} {}
 
-  core::Result<> add_listener(int fd, SocketFile file);
-  void accept(uv_stream_t* listener, int status);
+  core::Result<> add_listener(int fd, SocketFile file, const std::string& via);
+  void accept(Listener& listener, int status);
   void remove(Connection& connection);
   void close_listener(Listener& listener);
   void close_listeners();
@@ -79,11 +80,12 @@ struct HttpServer::Impl {
 };
 
 // Owns `fd` from the beginning.
-core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
+core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file, const std::string& via) {
   auto made = std::make_unique<Listener>();
   Listener& listener = *made;
   listener.server = this;
   listener.file = std::move(file);
+  listener.via = via;
   CHECK(uv_pipe_init(context.loop, &listener.handle, 0) == 0);
   listener.handle.data = &listener;
   listeners.emplace(&listener.handle, std::move(made));
@@ -93,7 +95,8 @@ core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
   } else {
     error = uv_listen(reinterpret_cast<uv_stream_t*>(&listener.handle), k_listen_backlog,
                       [](uv_stream_t* stream, int status) noexcept {
-                        static_cast<Listener*>(stream->data)->server->accept(stream, status);
+                        auto& from = *static_cast<Listener*>(stream->data);
+                        from.server->accept(from, status);
                       });
   }
   if (error == 0) return {};
@@ -103,7 +106,7 @@ core::Result<> HttpServer::Impl::add_listener(int fd, SocketFile file) {
 
 // Out of descriptors: libuv gives up its reserve descriptor for a moment and sheds what waits, so neither
 // does the loop spin nor do clients hang.
-void HttpServer::Impl::accept(uv_stream_t* listener, int status) {
+void HttpServer::Impl::accept(Listener& listener, int status) {
   if (status < 0) {
     const std::uint64_t now = uv_now(context.loop);
     if (accept_warned_at != 0 && now - accept_warned_at < 1000) return;
@@ -114,11 +117,12 @@ void HttpServer::Impl::accept(uv_stream_t* listener, int status) {
   }
   auto made = std::make_unique<Connection>(context);
   Connection& connection = *made;
+  auto* stream = reinterpret_cast<uv_stream_t*>(&listener.handle);
   const bool full = connections.size() >= context.limits.connections;
   connections.emplace(&connection, std::move(made));
   if (full) {
-    connection.shed(listener);
-  } else if (connection.accept(listener) != 0) {
+    connection.shed(stream);
+  } else if (connection.accept(stream, listener.via) != 0) {
     connection.close();
   }
 }
@@ -163,15 +167,16 @@ HttpServer::~HttpServer() {
   CHECK(impl_->listeners.empty() && impl_->connections.empty());
 }
 
-core::Result<> HttpServer::listen(const std::string& path, std::uint32_t mode, const std::string& group) {
+core::Result<> HttpServer::listen(const std::string& path, std::uint32_t mode, const std::string& group,
+                                  const std::string& via) {
   auto socket = make_listening_socket(path, mode, group);
   if (!socket) return tl::unexpected(std::move(socket.error()));
-  return impl_->add_listener(socket->fd, std::move(socket->file));
+  return impl_->add_listener(socket->fd, std::move(socket->file), via);
 }
 
-core::Result<> HttpServer::adopt(int fd) {
+core::Result<> HttpServer::adopt(int fd, const std::string& via) {
   if (auto good = check_listening_socket(fd); !good) return good;
-  return impl_->add_listener(fd, {});
+  return impl_->add_listener(fd, {}, via);
 }
 
 void HttpServer::drain(std::function<void()> drained) {

@@ -59,11 +59,12 @@ class HttpServer {
   // Makes the socket at `path` with exactly the permissions `mode` and, unless empty, the group of that name.
   // At no time is it open to more than that. A socket file on which nobody answers is replaced. Errc::busy: a
   // live process answers there; invalid: the path is too long or something else than a socket, the group is
-  // unknown; io. The file is removed when the server drains or closes.
-  [[nodiscard]] core::Result<> listen(const std::string& path, std::uint32_t mode, const std::string& group);
+  // unknown; io. The file is removed when the server drains or closes. Requests say that they came `via` it.
+  [[nodiscard]] core::Result<> listen(const std::string& path, std::uint32_t mode, const std::string& group,
+                                      const std::string& via = {});
   // Takes over a listening Unix stream socket (systemd's). Errc::invalid: it is something else; it is then
   // not closed.
-  [[nodiscard]] core::Result<> adopt(int fd);
+  [[nodiscard]] core::Result<> adopt(int fd, const std::string& via = {});
 
   // No new connections; requests that are handled or have been read are answered, the last of a connection
   // with "Connection: close"; then each connection is closed. `drained` runs once, when the last one is,
