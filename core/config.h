@@ -3,6 +3,7 @@
 // range below.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -146,6 +147,11 @@ struct AppConfig {
   std::optional<NamedAddress> from;
   std::string domain;
 };
+
+[[nodiscard]] inline bool may_use(const AppConfig& app, const std::string& purpose) {
+  return app.purposes.empty() ||
+         std::find(app.purposes.begin(), app.purposes.end(), purpose) != app.purposes.end();
+}
 
 struct RetentionConfig {
   Seconds challenges{86400};
