@@ -1,12 +1,13 @@
 """Several apps on one daemon: who is which, and that none sees, uses or learns anything of another's."""
 import os
 import pickle
+import select
 import subprocess
 import time
 import unittest
 import uuid
 
-from harness import BOUND, Client, SharedDaemonTest, SystemTest, wait_for, wrong_digits
+from harness import BOUND, Client, Raw, SharedDaemonTest, SystemTest, http_bytes, wait_for, wrong_digits
 
 # Accounts that every Debian has.
 WWW_DATA, BACKUP, IRC, NOBODY = 33, 34, 39, 65534
@@ -162,8 +163,8 @@ class Isolation(AppsTest):
     def test_ids_of_others(self):
         recipient = "ids@example.org"
         challenge = self.create(self.shop, recipient)
-        message = self.expect(self.shop.post("/v1/messages", {"recipient": recipient, "template": "note"}), 201)
         code = self.daemon.code_for(recipient)
+        message = self.expect(self.shop.post("/v1/messages", {"recipient": recipient, "template": "note"}), 201)
 
         def answers(peer, of_challenge, of_message):
             path = f"/v1/challenges/{of_challenge}"
@@ -321,6 +322,21 @@ class Sockets(AppsTest):
         self.assertEqual(os.stat(shop).st_mode & 0o7777, 0o666)
         self.assertEqual(daemon.stop(), 0, daemon.log_tail())
         self.assertFalse(os.path.exists(shop))
+
+    def test_waits_of_one_app_are_not_anothers(self):
+        """Both of one uid: what one of them holds open leaves the other its own."""
+        daemon = self.open_daemon([{"name": "box", "socket": "box.sock"}, {"name": "other", "socket": "other.sock"}])
+        daemon.start()
+        box, other = (os.path.join(daemon.folder, name) for name in ("box.sock", "other.sock"))
+        made = [self.expect(Peer(path, 0).post("/v1/challenges", {"recipient": "a@example.org", "send": False}), 201)
+                for path in (box, other)]
+        waiting = [Raw(box) for _ in range(65)]
+        for connection in waiting:
+            self.addCleanup(connection.close)
+            connection.send(http_bytes("GET", f"/v1/challenges/{made[0]['id']}?wait=60&revision=999"))
+        ready, _, _ = select.select(waiting, [], [], BOUND)
+        self.expect(ready[0].response(), 429, "too_many_waits")
+        self.expect(Peer(other, 0).get(f"/v1/challenges/{made[1]['id']}?wait=1&revision=999"), 200)
 
     def test_mode_and_group(self):
         daemon = self.open_daemon([{"name": "box", "socket": "box.sock"}], daemon={"api_mode": "0620", "api_group": "irc"})
