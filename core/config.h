@@ -3,6 +3,7 @@
 // range below.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -96,6 +97,22 @@ struct PurposeConfig {
   Seconds usable_minimum{60};  // less than ttl
 };
 
+using Purposes = std::map<std::string, PurposeConfig>;
+
+// The purposes that are there without a table of their own. A table changes single keys; one of another name
+// begins with what `login` is by default.
+[[nodiscard]] inline Purposes preset_purposes() {
+  // Whoever validates an address comes back to the mail, perhaps tomorrow; a recovery gives more away than a
+  // login. Both have longer codes, as they live longer.
+  PurposeConfig address_validation;
+  address_validation.ttl = Seconds{86400};
+  address_validation.code.length = 8;
+  PurposeConfig recovery;
+  recovery.ttl = Seconds{3600};
+  recovery.code.length = 8;
+  return {{"login", {}}, {"address_validation", address_validation}, {"recovery", recovery}};
+}
+
 struct LimitsConfig {
   std::vector<Rate> recipient_sends{{3, Seconds{900}}, {5, Seconds{3600}}};
   std::vector<Rate> recipient_failures{{20, Seconds{86400}}};
@@ -131,6 +148,11 @@ struct AppConfig {
   std::string domain;
 };
 
+[[nodiscard]] inline bool may_use(const AppConfig& app, const std::string& purpose) {
+  return app.purposes.empty() ||
+         std::find(app.purposes.begin(), app.purposes.end(), purpose) != app.purposes.end();
+}
+
 struct RetentionConfig {
   Seconds challenges{86400};
   Seconds messages{30 * 86400};
@@ -143,7 +165,7 @@ struct Config {
   MailConfig mail;
   std::vector<RelayConfig> relays;
   std::optional<BouncesConfig> bounces;
-  std::map<std::string, PurposeConfig> purposes;  // `login` is always there
+  Purposes purposes;  // the presets are always there
   LimitsConfig limits;
   DeliveryPolicy delivery;  // these four are [delivery]
   SessionLimits session;

@@ -11,6 +11,7 @@
 
 #include "daemon/app/app.h"
 #include "daemon/app/stderr_log.h"
+#include "daemon/config/accounts.h"
 #include "daemon/config/config_file.h"
 
 namespace {
@@ -54,7 +55,7 @@ void raise_descriptor_limit() {
 }
 
 int run(const Options& options) {
-  auto loaded = mailotp::daemon::load_config(options.config);
+  auto loaded = mailotp::daemon::load_config(options.config, mailotp::daemon::SystemAccounts());
   if (!loaded) {
     (void)std::fprintf(stderr, "%s\n", loaded.error().what.c_str());
     return exit_with(ExitCode::bad_configuration);

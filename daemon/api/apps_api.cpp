@@ -6,7 +6,6 @@
 #include "daemon/api/answers.h"
 #include "daemon/api/asked.h"
 #include "daemon/api/requests.h"
-#include "daemon/api/shared_api.h"
 #include "daemon/api/views.h"
 #include "daemon/state/clock.h"
 
@@ -63,7 +62,7 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   core::CreateChallenge command;
   command.at = wall_now();
   command.id = services.ids.next(command.at);
-  command.app = app_of(Audience::app, {});
+  command.app = asked.app().name;
   command.purpose = std::move(request.purpose);
   command.recipient = std::move(request.recipient);
   command.terms = request.terms;
@@ -86,13 +85,13 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
 }
 
 void post_challenge(Services& services, const HttpRequest& request, const Asked& asked) {
-  auto parsed = parse_create(request.body, services.config);
+  auto parsed = parse_create(request.body, services.config, asked.app());
   if (refused(parsed, asked)) return;
   create(services, std::move(*parsed), core::CreateChallenge::Reuse::never, actor_of(request), asked);
 }
 
 void post_generate(Services& services, const HttpRequest& request, const Asked& asked) {
-  auto parsed = parse_generate(request.body, services.config);
+  auto parsed = parse_generate(request.body, services.config, asked.app());
   if (refused(parsed, asked)) return;
   const core::PurposeConfig& purpose = services.config.purposes.at(parsed->purpose);
   CreateRequest full;
@@ -106,7 +105,7 @@ void post_generate(Services& services, const HttpRequest& request, const Asked& 
 
 void check(core::CheckCode command, const HttpRequest& request, int max_attempts, const Asked& asked) {
   command.at = wall_now();
-  command.app = app_of(Audience::app, request);
+  command.app = asked.app().name;
   command.actor = actor_of(request);
   asked.submit<core::CheckAnswer>(std::move(command), [max_attempts](const core::CheckAnswer& answer) {
     return ok_json(check_json(answer, max_attempts));
@@ -134,7 +133,7 @@ void post_check(Services&, const HttpRequest& request, const std::string& id, co
 }
 
 void post_verify(Services& services, const HttpRequest& request, const Asked& asked) {
-  auto parsed = parse_verify(request.body, services.config);
+  auto parsed = parse_verify(request.body, services.config, asked.app());
   if (refused(parsed, asked)) return;
   core::CheckCode command;
   command.recipient = std::move(parsed->recipient);
@@ -149,7 +148,7 @@ void post_send(Services& services, const HttpRequest& request, const std::string
   if (!challenge || refused(parse_nothing(request.body), asked)) return;
   core::SendChallenge command;
   command.at = wall_now();
-  command.app = app_of(Audience::app, request);
+  command.app = asked.app().name;
   command.id = *challenge;
   command.message = services.ids.next(command.at);
   command.actor = actor_of(request);
@@ -161,7 +160,7 @@ void post_cancel(Services&, const HttpRequest& request, const std::string& id, c
   if (!challenge || refused(parse_nothing(request.body), asked)) return;
   core::CancelChallenge command;
   command.at = wall_now();
-  command.app = app_of(Audience::app, request);
+  command.app = asked.app().name;
   command.id = *challenge;
   command.actor = actor_of(request);
   asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
@@ -179,7 +178,7 @@ void post_message(Services& services, const HttpRequest& request, const Asked& a
   auto parsed = parse_message(request.body, services.config, command.at);
   if (refused(parsed, asked)) return;
   command.id = services.ids.next(command.at);
-  command.app = app_of(Audience::app, request);
+  command.app = asked.app().name;
   core::ComposeRequest compose;
   compose.app = command.app;
   compose.template_name = parsed->template_name;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "daemon/api/answers.h"
-#include "daemon/api/shared_api.h"
+#include "daemon/api/apps.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -60,8 +60,13 @@ HttpResponse kept_answer(const core::KeptAnswer& kept) {
 }  // namespace
 
 std::optional<Asked> Asked::take(Services& services, const HttpRequest& request, Responder responder) {
-  auto state = std::make_shared<State>(
-      State{services, std::move(responder), request.request_id, app_of(Audience::app, request), {}, {}});
+  const auto app = services.apps.find(request);
+  if (!app) {
+    responder.respond(make_problem(app.error(), request.request_id));
+    return std::nullopt;
+  }
+  auto state =
+      std::make_shared<State>(State{services, std::move(responder), request.request_id, **app, {}, {}});
   const auto keys =
       std::ranges::count(request.headers, k_header, &std::pair<std::string, std::string>::first);
   if (keys > 0) {
@@ -111,7 +116,7 @@ void Asked::answer_bug() const {
 
 void Asked::refuse(HttpResponse refusal) const {
   if (!state_->key) return respond(std::move(refusal));
-  core::Recall recall{wall_now(), state_->app, once({})};
+  core::Recall recall{wall_now(), state_->app.name, once({})};
   send(std::move(recall), [asked = *this, refusal = std::move(refusal)](const core::Outcome& outcome) {
     const auto* refused = outcome ? std::get_if<core::Refusal>(&*outcome) : nullptr;
     if (refused != nullptr && refused->kind == core::RefusalKind::not_found) return asked.respond(refusal);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <variant>
 
+#include "core/config.h"
 #include "core/store.h"
 #include "daemon/api/services.h"
 #include "daemon/http/message.h"
@@ -17,11 +18,13 @@ namespace mailotp::daemon {
 
 class Asked {
  public:
-  // Absent, after an answer was given: its Idempotency-Key is none.
+  // Absent, after an answer was given: the peer is no app, or the Idempotency-Key is none.
   [[nodiscard]] static std::optional<Asked> take(Services& services, const HttpRequest& request,
                                                  Responder responder);
 
   [[nodiscard]] const std::string& request_id() const { return state_->request_id; }
+  // Whose request it is.
+  [[nodiscard]] const core::AppConfig& app() const { return state_->app; }
 
   // The request asks for nothing that can be done. It may have been done all the same, when the configuration
   // or the time was another one: then it is told again what it was told.
@@ -50,7 +53,7 @@ class Asked {
     Services& services;
     Responder responder;
     std::string request_id;
-    std::string app;
+    const core::AppConfig& app;
     std::optional<std::string> key;
     core::Secret request;  // with a key only
   };

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "daemon/api/fields.h"
 
@@ -45,12 +46,18 @@ Parsed<core::Address> address_of(const json& object, const char* name) {
   return std::move(*address);
 }
 
-Parsed<std::string> purpose_of(const json& object, const core::Config& config) {
+Parsed<std::string> purpose_of(const json& object, const core::Config& config, const core::AppConfig& app) {
   auto purpose = text_of(object, "purpose", 64);
   if (!purpose) return purpose;
   if (purpose->empty()) *purpose = "login";
   if (!config.purposes.contains(*purpose))
     return bad_field("purpose", "no purpose of that name is configured");
+  if (!core::may_use(app, *purpose)) {
+    return refuse(Problem::purpose_not_allowed,
+                  fmt::format("this app may not use the purpose \"{}\"; its own are {}", *purpose,
+                              fmt::join(app.purposes, ", ")),
+                  "purpose");
+  }
   return purpose;
 }
 
@@ -229,7 +236,8 @@ core::ChallengeTerms terms_of(const core::PurposeConfig& purpose) {
   return terms;
 }
 
-Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config) {
+Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config,
+                                   const core::AppConfig& app) {
   const auto object =
       parse_object(body, {"recipient", "purpose", "locale", "template", "data", "ttl_seconds", "max_attempts",
                           "code", "binding", "client", "metadata", "send", "suppressed"});
@@ -238,7 +246,7 @@ Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& co
   auto recipient = address_of(*object, "recipient");
   if (!recipient) return tl::unexpected(recipient.error());
   request.recipient = std::move(*recipient);
-  auto purpose_name = purpose_of(*object, config);
+  auto purpose_name = purpose_of(*object, config, app);
   if (!purpose_name) return tl::unexpected(purpose_name.error());
   request.purpose = std::move(*purpose_name);
   const core::PurposeConfig& purpose = config.purposes.at(request.purpose);
@@ -276,22 +284,24 @@ Parsed<CheckRequest> parse_check(std::string_view body) {
   return CheckRequest{std::move(*code), std::move(*binding)};
 }
 
-Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config) {
+Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config,
+                                       const core::AppConfig& app) {
   const auto object = parse_object(body, {"email", "purpose"});
   if (!object) return tl::unexpected(object.error());
   auto recipient = address_of(*object, "email");
   if (!recipient) return tl::unexpected(recipient.error());
-  auto purpose = purpose_of(*object, config);
+  auto purpose = purpose_of(*object, config, app);
   if (!purpose) return tl::unexpected(purpose.error());
   return GenerateRequest{std::move(*recipient), std::move(*purpose)};
 }
 
-Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config) {
+Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config,
+                                   const core::AppConfig& app) {
   const auto object = parse_object(body, {"email", "otp", "purpose"});
   if (!object) return tl::unexpected(object.error());
   auto recipient = address_of(*object, "email");
   if (!recipient) return tl::unexpected(recipient.error());
-  auto purpose = purpose_of(*object, config);
+  auto purpose = purpose_of(*object, config, app);
   if (!purpose) return tl::unexpected(purpose.error());
   auto code = code_of(*object, "otp");
   if (!code) return tl::unexpected(code.error());

@@ -1,5 +1,6 @@
 // From request bodies to typed requests: strict JSON, each field checked, defaults from the purpose's
-// configuration. A request may only tighten what its purpose says. Pure.
+// configuration. A request may only tighten what its purpose says, and its app use only its own purposes.
+// Pure.
 #pragma once
 
 #include <optional>
@@ -57,10 +58,13 @@ struct MessageRequest {
   std::string metadata;  // JSON text, or empty
 };
 
-[[nodiscard]] Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config);
+[[nodiscard]] Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& config,
+                                                 const core::AppConfig& app);
 [[nodiscard]] Parsed<CheckRequest> parse_check(std::string_view body);
-[[nodiscard]] Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config);
-[[nodiscard]] Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config);
+[[nodiscard]] Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config,
+                                                     const core::AppConfig& app);
+[[nodiscard]] Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config,
+                                                 const core::AppConfig& app);
 [[nodiscard]] Parsed<MessageRequest> parse_message(std::string_view body, const core::Config& config,
                                                    core::WallTime now);
 // A body that must say nothing: empty, or {}.

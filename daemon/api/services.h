@@ -14,12 +14,14 @@
 
 namespace mailotp::daemon {
 
+class Apps;
 class Health;
 class RelayTests;
 class Waits;
 
 struct Services {
   const core::Config& config;
+  Apps& apps;
   const core::Composer& composer;
   StoreThread& store;
   ReaderThread& reader;

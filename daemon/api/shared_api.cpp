@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/api/answers.h"
+#include "daemon/api/apps.h"
 #include "daemon/api/captured.h"
 #include "daemon/api/health.h"
 #include "daemon/api/lists.h"
@@ -43,6 +44,8 @@ HttpResponse bad_query(const core::Error& error, const std::string& request_id) 
 // GET of a challenge or message, with ?wait= and ?revision=.
 void get_one(Services& services, Audience audience, Subject subject, const HttpRequest& request,
              const std::string& id, Responder responder) {
+  auto app = app_of(services, audience, request);
+  if (!app) return responder.respond(make_problem(app.error(), request.request_id));
   const auto parsed = core::parse_id(id);
   if (!parsed) {
     responder.respond(problem(Problem::not_found, "there is none of this id", request.request_id));
@@ -57,7 +60,7 @@ void get_one(Services& services, Audience audience, Subject subject, const HttpR
   WaitRequest waiting;
   waiting.subject = subject;
   waiting.id = *parsed;
-  waiting.app = app_of(audience, request);
+  waiting.app = std::move(*app);
   waiting.uid = request.peer.uid;
   waiting.request_id = request.request_id;
   if (*revision) {
@@ -69,6 +72,8 @@ void get_one(Services& services, Audience audience, Subject subject, const HttpR
 
 void get_recipient(Services& services, Audience audience, const HttpRequest& request, const std::string& text,
                    Responder responder) {
+  auto app = app_of(services, audience, request);
+  if (!app) return responder.respond(make_problem(app.error(), request.request_id));
   auto address = core::parse_address(text);
   if (!address) {
     responder.respond(problem(Problem::invalid_recipient, address.error().what, request.request_id));
@@ -76,13 +81,15 @@ void get_recipient(Services& services, Audience audience, const HttpRequest& req
   }
   read_and_answer<core::RecipientView>(
       services, request.request_id, std::move(responder),
-      [app = app_of(audience, request), address = std::move(*address)](core::StoreReader& store) {
+      [app = std::move(*app), address = std::move(*address)](core::StoreReader& store) {
         return store.recipient(app, address, wall_now());
       },
       recipient_json);
 }
 
 void get_captured(Services& services, Audience audience, const HttpRequest& request, Responder responder) {
+  auto app = app_of(services, audience, request);
+  if (!app) return responder.respond(make_problem(app.error(), request.request_id));
   const auto limit = query_number(request, "limit", 500);
   if (!limit) {
     responder.respond(bad_query(limit.error(), request.request_id));
@@ -90,7 +97,7 @@ void get_captured(Services& services, Audience audience, const HttpRequest& requ
   }
   CapturedQuery query;
   query.directory = services.config.relays.front().directory;
-  query.app = app_of(audience, request);
+  query.app = std::move(*app);
   query.recipient = query_value(request, "recipient");
   query.cursor = query_value(request, "cursor");
   query.limit = limit->value_or(50);
@@ -106,9 +113,9 @@ void get_captured(Services& services, Audience audience, const HttpRequest& requ
 
 }  // namespace
 
-std::string app_of(Audience audience, const HttpRequest& request) {
-  // Without [[app]] tables every peer that the socket admits is the one app "default".
-  return audience == Audience::app ? std::string("default") : query_value(request, "app");
+Parsed<std::string> app_of(Services& services, Audience audience, const HttpRequest& request) {
+  if (audience == Audience::operators) return query_value(request, "app");
+  return services.apps.find(request).map([](const core::AppConfig* app) { return app->name; });
 }
 
 void add_shared_api(Router& router, Services& services, Audience audience) {

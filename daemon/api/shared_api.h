@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "daemon/api/parsed.h"
 #include "daemon/api/router.h"
 #include "daemon/api/services.h"
 
@@ -11,8 +12,8 @@ namespace mailotp::daemon {
 
 enum class Audience { app, operators };
 
-// Whom the peer speaks for: an app sees its own, an operator everything ("").
-[[nodiscard]] std::string app_of(Audience audience, const HttpRequest& request);
+// Whose rows a GET shows: an app sees its own, an operator everything ("") or what ?app= says.
+[[nodiscard]] Parsed<std::string> app_of(Services& services, Audience audience, const HttpRequest& request);
 
 void add_shared_api(Router& router, Services& services, Audience audience);
 

@@ -300,7 +300,7 @@ std::string version_json(const std::string& mode) {
                {"mode", mode},
                {"features",
                 {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
-                 "bounces", "recipients", "suppressions"}}});
+                 "bounces", "recipients", "suppressions", "apps"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

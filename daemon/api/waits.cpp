@@ -23,7 +23,7 @@ Waits::~Waits() = default;
 
 void Waits::add(WaitRequest request, Responder responder) {
   const bool waits = request.patience > core::Millis{0} && !finishing_;
-  if (waits && by_uid_[request.uid] >= k_per_uid) {
+  if (waits && by_peer_[{request.uid, request.app}] >= k_per_uid) {
     ProblemDetail refused;
     refused.problem = Problem::too_many_waits;
     refused.detail = "this user has as many waiting requests as one may have";
@@ -40,7 +40,7 @@ void Waits::add(WaitRequest request, Responder responder) {
   if (waits) {
     by_id_.emplace(wait->request.id, key);
     by_deadline_.emplace(wait->deadline, key);
-    ++by_uid_[wait->request.uid];
+    ++by_peer_[{wait->request.uid, wait->request.app}];
   }
   Responder& watched = waits_.emplace(key, std::move(wait)).first->second->responder;
   watched.on_gone([this, key] { forget(key); });
@@ -150,8 +150,8 @@ void Waits::forget(Key key) {
   };
   (void)drop(by_id_, wait.request.id);  // one that never waited stands in no index
   if (drop(by_deadline_, wait.deadline)) {
-    const auto count = by_uid_.find(wait.request.uid);
-    if (--count->second == 0) by_uid_.erase(count);
+    const auto count = by_peer_.find({wait.request.uid, wait.request.app});
+    if (--count->second == 0) by_peer_.erase(count);
   }
   waits_.erase(at);
 }

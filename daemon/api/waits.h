@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include <uv.h>
@@ -37,6 +38,7 @@ struct WaitRequest {
 
 class Waits {
  public:
+  // Of one app's: two apps of one uid do not take each other's.
   static constexpr std::size_t k_per_uid = 64;
 
   Waits(uv_loop_t* loop, ReaderThread& reader);
@@ -70,8 +72,8 @@ class Waits {
   bool finishing_ = false;
   std::unordered_map<Key, std::unique_ptr<Wait>> waits_;
   std::unordered_multimap<core::Id, Key> by_id_;
-  std::multimap<std::uint64_t, Key> by_deadline_;  // loop time, ms
-  std::unordered_map<uid_t, std::size_t> by_uid_;  // only those that wait
+  std::multimap<std::uint64_t, Key> by_deadline_;                 // loop time, ms
+  std::map<std::pair<uid_t, std::string>, std::size_t> by_peer_;  // uid and app; only those that wait
 };
 
 }  // namespace mailotp::daemon

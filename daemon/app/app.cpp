@@ -16,6 +16,7 @@
 #include "daemon/agents/mailbox_supervisor.h"
 #include "daemon/agents/supervisor.h"
 #include "daemon/api/admin_api.h"
+#include "daemon/api/apps.h"
 #include "daemon/api/apps_api.h"
 #include "daemon/api/health.h"
 #include "daemon/api/relay_tests.h"
@@ -30,6 +31,8 @@
 #include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
 #include "daemon/app/relay_board.h"
+#include "daemon/app/senders.h"
+#include "daemon/app/sockets.h"
 #include "daemon/http/server.h"
 #include "daemon/state/clock.h"
 #include "daemon/state/reader_thread.h"
@@ -83,34 +86,18 @@ tl::expected<store::KeyRing, StartFailure> load_keys(const core::Config& config)
   return std::move(*ring);
 }
 
-tl::expected<mail::MailComposer, StartFailure> load_composer(const core::Config& config,
-                                                             const core::BounceTokens& tokens) {
-  auto templates = mail::TemplateSet::load(template_directories(config), config.mail.locale);
-  if (!templates) return tl::unexpected(StartFailure{ExitCode::bad_configuration, templates.error().what});
-  for (const auto& [name, purpose] : config.purposes) {
-    if (!templates->find(purpose.template_name, config.mail.locale)) {
-      return tl::unexpected(StartFailure{
-          ExitCode::bad_configuration, fmt::format("purpose {} uses the template {}, of which there is none",
-                                                   name, purpose.template_name)});
-    }
-  }
-  mail::ComposerSettings settings;
-  settings.from = config.mail.from;
-  settings.hostname = config.mail.hostname;
-  settings.mode_header = config.daemon.mode == core::Mode::development ? mail::ModeHeader::development
-                                                                       : mail::ModeHeader::absent;
-  settings.tokens = &tokens;
-  return mail::MailComposer(std::move(*templates), std::move(settings));
-}
-
 }  // namespace
 
 struct App::Parts {
   Parts(LoadedConfig loaded, core::Log& log_)
-      : config(std::move(loaded.config)), not_in_force(std::move(loaded.not_in_force)), log(log_) {}
+      : config(std::move(loaded.config)),
+        rules(std::move(loaded.rules)),
+        not_in_force(std::move(loaded.not_in_force)),
+        log(log_) {}
 
   // Made first, gone last.
   core::Config config;
+  core::AppRules rules;
   std::vector<std::string> not_in_force;
   core::Log& log;
   KernelRandom random;
@@ -125,6 +112,7 @@ struct App::Parts {
   std::optional<ReaderThread> reader;
   std::optional<Waits> waits;
   std::optional<RelayTests> relay_tests;
+  std::optional<Apps> apps;
   std::optional<Services> services;
   Router apps_router;
   Router admin_router;
@@ -151,7 +139,6 @@ struct App::Parts {
   void connect_api();
   HttpShares share_connections();
   void connect_relays();
-  core::Result<> open_sockets();
   core::Hello hello();
   void connect_mailbox(const core::BouncesConfig& bounces);
   core::Secret password_or_none(const std::string& path, std::string_view whose);
@@ -272,7 +259,8 @@ void App::Parts::connect() {
 void App::Parts::connect_api() {
   waits.emplace(&loop.loop, *reader);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
-  services.emplace(Services{config, *composer, *store, *reader, *waits, *health, *relay_tests,
+  apps.emplace(config, rules, log);
+  services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *health, *relay_tests,
                             [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);
@@ -355,31 +343,6 @@ void App::Parts::connect_mailbox(const core::BouncesConfig& bounces) {
   mailbox_watch->connect(std::move(links));
 }
 
-// Sockets come from systemd by name (LISTEN_FDNAMES), else we make them.
-core::Result<> App::Parts::open_sockets() {
-  bool have_api = false, have_admin = false;
-  char** names = nullptr;
-  const int count = sd_listen_fds_with_names(1, &names);
-  for (int i = 0; i < count; ++i) {
-    const std::string name = names[i] != nullptr ? names[i] : "";
-    std::free(names[i]);
-    HttpServer* server = name == "api" ? &*apps_server : name == "admin" ? &*admin_server : nullptr;
-    if (server == nullptr) continue;
-    if (const auto adopted = server->adopt(SD_LISTEN_FDS_START + i); !adopted) return adopted;
-    (name == "api" ? have_api : have_admin) = true;
-  }
-  std::free(names);
-  if (!have_admin) {
-    if (auto ok = admin_server->listen(config.daemon.admin_socket, config.daemon.admin_mode,
-                                       config.daemon.admin_group);
-        !ok)
-      return ok;
-  }
-  if (!have_api)
-    return apps_server->listen(config.daemon.api_socket, config.daemon.api_mode, config.daemon.api_group);
-  return {};
-}
-
 tl::expected<void, StartFailure> App::start() {
   Parts& p = *parts_;
   auto keys = load_keys(p.config);
@@ -387,8 +350,8 @@ tl::expected<void, StartFailure> App::start() {
   auto tokens = mail::KeyedTokens::create(keys->token_keys());
   if (!tokens) return tl::unexpected(StartFailure{ExitCode::bad_configuration, tokens.error().what});
   p.tokens.emplace(std::move(*tokens));
-  auto composer = load_composer(p.config, *p.tokens);
-  if (!composer) return tl::unexpected(composer.error());
+  auto composer = make_composer(p.config, *p.tokens);
+  if (!composer) return tl::unexpected(StartFailure{ExitCode::bad_configuration, composer.error().what});
   p.composer.emplace(std::move(*composer));
   p.health.emplace(p.config);
   p.board.emplace(&p.loop.loop, p.config, *p.health, p.random, p.log);
@@ -396,7 +359,7 @@ tl::expected<void, StartFailure> App::start() {
                      [] { std::_Exit(static_cast<int>(ExitCode::store_failed)); });
   if (auto opened = p.open_store(std::move(*keys)); !opened) return opened;
   p.connect();
-  if (const auto listening = p.open_sockets(); !listening) {
+  if (const auto listening = open_sockets(p.config, *p.apps_server, *p.admin_server); !listening) {
     p.finish();
     (void)uv_run(&p.loop.loop, UV_RUN_DEFAULT);  // until everything is closed
     return tl::unexpected(StartFailure{ExitCode::socket_in_use, listening.error().what});

@@ -127,13 +127,29 @@ void check_purposes(const core::Config& config, Findings& findings) {
   }
 }
 
-// A peer must mean one app: a uid, user or group stands in one table only.
+// A peer must mean one app: a uid, user or group stands in one table only. What two names have in common is
+// looked for where the machine's accounts are known (identities.h).
 template <class T>
 void check_unique(const std::vector<T>& values, std::map<T, std::string>& owners, const std::string& app,
                   const std::string& path, Findings& findings) {
-  for (const T& value : values) {
-    const auto [it, fresh] = owners.emplace(value, app);
-    if (!fresh) findings.refuse(path, fmt::format("\"{}\" belongs to app \"{}\" already", value, it->second));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const auto [it, fresh] = owners.emplace(values[i], app);
+    if (fresh || it->second == app) continue;
+    findings.refuse(fmt::format("{}[{}]", path, i),
+                    fmt::format("\"{}\" belongs to app \"{}\" already", values[i], it->second));
+  }
+}
+
+void check_app_purposes(const core::Config& config, const core::AppConfig& app, const std::string& path,
+                        Findings& findings) {
+  for (std::size_t i = 0; i < app.purposes.size(); ++i) {
+    if (config.purposes.contains(app.purposes[i])) continue;
+    std::string names;
+    for (const auto& [name, purpose] : config.purposes)
+      names += (names.empty() ? "" : ", ") + name;
+    findings.refuse(fmt::format("{}[{}]", path, i),
+                    fmt::format("there is no purpose \"{}\"; there are {}, and [purpose.{}] would make it",
+                                app.purposes[i], names, app.purposes[i]));
   }
 }
 
@@ -152,12 +168,10 @@ void check_apps(const core::Config& config, Findings& findings) {
       findings.refuse(
           path, fmt::format("app \"{}\" would match nobody: set users, uids, groups or socket", app.name));
     }
-    // An app with a socket of its own is known by it, whoever the peer is.
-    if (app.socket.empty()) {
-      check_unique(app.users, users, app.name, path + ".users", findings);
-      check_unique(app.uids, uids, app.name, path + ".uids", findings);
-      check_unique(app.groups, groups, app.name, path + ".groups", findings);
-    }
+    check_unique(app.users, users, app.name, path + ".users", findings);
+    check_unique(app.uids, uids, app.name, path + ".uids", findings);
+    check_unique(app.groups, groups, app.name, path + ".groups", findings);
+    check_app_purposes(config, app, path + ".purposes", findings);
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "daemon/config/config_sections.h"
 #include "daemon/config/document.h"
+#include "daemon/config/identities.h"
 
 namespace mailotp::daemon {
 namespace {
@@ -54,9 +55,9 @@ core::Result<std::string> read_file(const std::string& path) {
   }
 }
 
-}  // namespace
-
-core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name) {
+// `accounts` null: not asked.
+core::Result<LoadedConfig> parse_with(std::string_view text, std::string_view file_name,
+                                      const Accounts* accounts) {
   const auto document = parse_document(text, file_name);
   if (!document) return tl::unexpected(document.error());
   Findings findings(file_name);
@@ -64,15 +65,28 @@ core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view 
   loaded.config = read_sections(*document, findings);
   // A rule between two keys is only worth a line when each of them is right.
   if (findings.clean()) check_rules(loaded.config, findings);
+  if (findings.clean() && accounts != nullptr)
+    loaded.rules = resolve_apps(loaded.config, *accounts, findings);
   if (!findings.clean()) return tl::unexpected(findings.error());
   loaded.not_in_force = keys_not_in_force(loaded.config, findings);
   return loaded;
 }
 
-core::Result<LoadedConfig> load_config(const std::string& path) {
+}  // namespace
+
+core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name) {
+  return parse_with(text, file_name, nullptr);
+}
+
+core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name,
+                                        const Accounts& accounts) {
+  return parse_with(text, file_name, &accounts);
+}
+
+core::Result<LoadedConfig> load_config(const std::string& path, const Accounts& accounts) {
   const auto text = read_file(path);
   if (!text) return tl::unexpected(text.error());
-  return parse_config(*text, path);
+  return parse_config(*text, path, accounts);
 }
 
 }  // namespace mailotp::daemon

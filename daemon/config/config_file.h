@@ -7,13 +7,16 @@
 #include <string_view>
 #include <vector>
 
+#include "core/app_rules.h"
 #include "core/config.h"
 #include "core/result.h"
+#include "daemon/config/accounts.h"
 
 namespace mailotp::daemon {
 
 struct LoadedConfig {
   core::Config config;
+  core::AppRules rules;  // of the apps; empty where the accounts of the machine were not asked
   // Dotted names of keys that the file sets and this version reads but does not act on; for a warning at
   // start.
   std::vector<std::string> not_in_force;
@@ -22,9 +25,13 @@ struct LoadedConfig {
 // `file_name` is only for the errors. Errc::malformed: not TOML; Errc::invalid: everything else that is
 // wrong, at most 20 lines `file:line:column: what is wrong, what is allowed` in the order of the file.
 // Columns count code points from 1.
+// Pure: users and groups are only names.
 [[nodiscard]] core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name);
+// With users and groups looked up among `accounts`: whoever is none, or would be two apps, is refused too.
+[[nodiscard]] core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name,
+                                                      const Accounts& accounts);
 
 // Errc::not_found, Errc::io: the file cannot be read (the reason is the system's); else as parse_config.
-[[nodiscard]] core::Result<LoadedConfig> load_config(const std::string& path);
+[[nodiscard]] core::Result<LoadedConfig> load_config(const std::string& path, const Accounts& accounts);
 
 }  // namespace mailotp::daemon

@@ -169,8 +169,8 @@ core::BouncesConfig read_bounces(const Node& table, Findings& findings) {
   return out;
 }
 
-core::PurposeConfig read_purpose(const Node& table, const std::string& name, Findings& findings) {
-  core::PurposeConfig out;
+core::PurposeConfig read_purpose(const Node& table, const std::string& name, core::PurposeConfig out,
+                                 Findings& findings) {
   TableReader in(&table, "purpose." + name, findings);
   in.text("template", out.template_name, plain_name);
   in.duration("ttl", out.ttl, Seconds{30}, k_day);
@@ -186,9 +186,8 @@ core::PurposeConfig read_purpose(const Node& table, const std::string& name, Fin
   return out;
 }
 
-std::map<std::string, core::PurposeConfig> read_purposes(const Node* table, Findings& findings) {
-  std::map<std::string, core::PurposeConfig> out;
-  out.emplace("login", core::PurposeConfig{});
+core::Purposes read_purposes(const Node* table, Findings& findings) {
+  core::Purposes out = core::preset_purposes();
   if (table == nullptr) return out;
   for (const Entry& entry : table->entries) {
     if (const auto ok = plain_name(entry.key); !ok) {
@@ -198,7 +197,8 @@ std::map<std::string, core::PurposeConfig> read_purposes(const Node* table, Find
                                                 "[purpose.login]",
                                                 entry.key));
     } else {
-      out.insert_or_assign(entry.key, read_purpose(entry.value, entry.key, findings));
+      core::PurposeConfig& purpose = out[entry.key];
+      purpose = read_purpose(entry.value, entry.key, purpose, findings);
     }
   }
   return out;

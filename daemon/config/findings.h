@@ -15,7 +15,8 @@ class Findings {
  public:
   explicit Findings(std::string_view file_name) : file_name_(file_name) {}
 
-  // `path` is dotted, with the index of a table in an array: "mail.from", "relay[0].port", "relay[0]".
+  // `path` is dotted, with the index of what stands in an array: "mail.from", "relay[0].port", "relay[0]",
+  // "app[0].users[1]".
   void saw(const std::string& path, Place at) { seen_.emplace(path, at); }
   [[nodiscard]] bool is_set(const std::string& path) const { return seen_.contains(path); }
   [[nodiscard]] const std::map<std::string, Place>& seen() const { return seen_; }

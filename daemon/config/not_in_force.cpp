@@ -35,7 +35,8 @@ std::vector<std::string> keys_not_in_force(const core::Config& config, const Fin
   for (const auto& [path, place] : findings.seen()) {
     if (is_below(path, "brake")) out.push_back(path);
   }
-  if (!config.apps.empty()) out.emplace_back("app");
+  if (std::ranges::any_of(config.apps, [](const core::AppConfig& app) { return app.limits.has_value(); }))
+    out.emplace_back("app.limits");
   if (!config.daemon.metrics_socket.empty()) out.emplace_back("daemon.metrics_socket");
   add_limits(config.limits, out);
   std::sort(out.begin(), out.end());

@@ -121,6 +121,7 @@ void TableReader::texts(std::string_view key, std::vector<std::string>& out, Rul
     } else if (std::find(read.begin(), read.end(), item.text) != read.end()) {
       refuse(item, key, fmt::format("names \"{}\" twice", shown(item.text)));
     } else {
+      findings_.saw(fmt::format("{}[{}]", path_of(key), read.size()), item.at);
       read.push_back(item.text);
     }
   }
@@ -155,6 +156,7 @@ void TableReader::wholes(std::string_view key, std::vector<std::uint32_t>& out, 
     if (item.whole < 0 || item.whole > max) {
       refuse(item, key, fmt::format("must be {}, not {}", wanted, item.whole));
     } else {
+      findings_.saw(fmt::format("{}[{}]", path_of(key), read.size()), item.at);
       read.push_back(static_cast<std::uint32_t>(item.whole));
     }
   }

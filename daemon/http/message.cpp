@@ -1,6 +1,7 @@
 #include "daemon/http/message.h"
 
 #include <cstring>
+#include <utility>
 
 namespace mailotp::daemon {
 

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include "daemon/config/config_file.h"
+#include "tests/config/accounts_table.h"
 #include "tests/config/sample.h"
 
 namespace mailotp::daemon {
@@ -157,7 +158,7 @@ const std::vector<BadTail> k_bad_tails{
     {"[purpose.pay]\nentropy_floor = 30\nalphabet = \"digits\"\n", "10:12", "length 6 with alphabet digits is too easy to guess"},
     {"[[app]]\nname = \"a\"\n", "8:1", "app \"a\" would match nobody"},
     {"[[app]]\nname = \"a\"\nuids = [1]\n[[app]]\nname = \"a\"\nuids = [2]\n", "12:8", "two apps are named \"a\""},
-    {"[[app]]\nname = \"a\"\nuids = [1]\n[[app]]\nname = \"b\"\nuids = [1]\n", "13:8", "\"1\" belongs to app \"a\" already"},
+    {"[[app]]\nname = \"a\"\nuids = [1]\n[[app]]\nname = \"b\"\nuids = [1]\n", "13:9", "\"1\" belongs to app \"a\" already"},
     {"[daemon]\nadmin_socket = \"/run/mailotpd/api.sock\"\n", "9:16", "is daemon.api_socket as well"},
 };
 // clang-format on
@@ -291,10 +292,10 @@ TEST_CASE("config: columns count characters, not bytes") {
 TEST_CASE("config: the code of a refusal says whether the file is TOML at all") {
   CHECK(parse_config("x = ", "m.toml").error().code == core::Errc::malformed);
   CHECK(parse_config("x = 1", "m.toml").error().code == core::Errc::invalid);
-  CHECK(load_config("/nonexistent/m.toml").error().code == core::Errc::not_found);
-  CHECK(load_config("/nonexistent/m.toml").error().what ==
+  CHECK(load_config("/nonexistent/m.toml", small_machine()).error().code == core::Errc::not_found);
+  CHECK(load_config("/nonexistent/m.toml", small_machine()).error().what ==
         "/nonexistent/m.toml: cannot read the configuration: No such file or directory");
-  CHECK(load_config("/").error().code == core::Errc::io);
+  CHECK(load_config("/", small_machine()).error().code == core::Errc::io);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "daemon/api/requests.h"
 
 #include <string>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -21,6 +22,11 @@ core::Config config() {
   return c;
 }
 
+// No purposes of its own: all.
+core::AppConfig any_app() {
+  return {};
+}
+
 struct Bad {
   const char* body;
   Problem problem;
@@ -30,7 +36,7 @@ struct Bad {
 }  // namespace
 
 TEST_CASE("a recipient is enough, the rest is the purpose's") {
-  const auto request = daemon::parse_create(R"({"recipient":"Alice@Example.ORG"})", config());
+  const auto request = daemon::parse_create(R"({"recipient":"Alice@Example.ORG"})", config(), any_app());
   REQUIRE(request);
   CHECK(request->recipient.mailbox() == "Alice@example.org");
   CHECK(request->purpose == "login");
@@ -50,7 +56,7 @@ TEST_CASE("every field is read") {
           "ttl_seconds":90,"max_attempts":2,"code":{"length":10,"alphabet":"crockford32"},
           "binding":{"session":"s","amount":"39.99 EUR"},"client":{"ip":"2001:db8::1","id":"device"},
           "metadata":{"b":[1,null]},"send":false,"suppressed":"probe"})",
-      config());
+      config(), any_app());
   REQUIRE(request);
   CHECK(request->locale == "de-AT");
   CHECK(request->template_name == "x");
@@ -65,7 +71,8 @@ TEST_CASE("every field is read") {
 
 TEST_CASE("a suppressed address is refused unless the request says that its user confirmed it") {
   const auto use = [](const std::string& more) {
-    return daemon::parse_create(R"({"recipient":"a@b.example")" + more + "}", config())->suppressed;
+    return daemon::parse_create(R"({"recipient":"a@b.example")" + more + "}", config(), any_app())
+        ->suppressed;
   };
   CHECK(use("") == core::SuppressedUse::refuse);
   CHECK(use(R"(,"suppressed":null)") == core::SuppressedUse::refuse);
@@ -82,10 +89,12 @@ TEST_CASE("the binding is canonical: the order of its fields does not matter") {
 }
 
 TEST_CASE("a life shorter than the useful minimum leaves half of it for sending") {
-  const auto request = daemon::parse_create(R"({"recipient":"a@b.example","ttl_seconds":4})", config());
+  const auto request =
+      daemon::parse_create(R"({"recipient":"a@b.example","ttl_seconds":4})", config(), any_app());
   REQUIRE(request);
   CHECK(request->terms.usable_minimum == core::Seconds{2});
-  const auto longer = daemon::parse_create(R"({"recipient":"a@b.example","ttl_seconds":90})", config());
+  const auto longer =
+      daemon::parse_create(R"({"recipient":"a@b.example","ttl_seconds":90})", config(), any_app());
   REQUIRE(longer);
   CHECK(longer->terms.usable_minimum == core::Seconds{60});
 }
@@ -129,21 +138,21 @@ TEST_CASE("what a creation refuses, and which field it names") {
   const core::Config with = config();
   for (const Bad& bad : k_bad) {
     INFO(bad.body);
-    const auto request = daemon::parse_create(bad.body, with);
+    const auto request = daemon::parse_create(bad.body, with, any_app());
     REQUIRE_FALSE(request);
     CHECK(request.error().problem == bad.problem);
     CHECK(request.error().field == bad.field);
     CHECK_FALSE(request.error().detail.empty());
   }
   const std::string large = R"({"recipient":"a@b.example","metadata":")" + std::string(4096, 'x') + "\"}";
-  const auto request = daemon::parse_create(large, with);
+  const auto request = daemon::parse_create(large, with, any_app());
   REQUIRE_FALSE(request);
   CHECK(request.error().field == "metadata");
 }
 
 TEST_CASE("a letter alphabet of fewer characters is as good as the bits that it gives") {
   CHECK(daemon::parse_create(R"({"recipient":"a@b.example","code":{"length":4,"alphabet":"crockford32"}})",
-                             config()));
+                             config(), any_app()));
 }
 
 TEST_CASE("a code is a string: as a number it would have lost its zeros") {
@@ -162,10 +171,39 @@ TEST_CASE("no refusal of a check repeats the code") {
 }
 
 TEST_CASE("the short form has its own names") {
-  CHECK(daemon::parse_generate(R"({"email":"a@b.example"})", config()));
-  CHECK_FALSE(daemon::parse_generate(R"({"recipient":"a@b.example"})", config()));
-  CHECK(daemon::parse_verify(R"({"email":"a@b.example","otp":"123456"})", config()));
-  CHECK_FALSE(daemon::parse_verify(R"({"email":"a@b.example","code":"123456"})", config()));
+  CHECK(daemon::parse_generate(R"({"email":"a@b.example"})", config(), any_app()));
+  CHECK_FALSE(daemon::parse_generate(R"({"recipient":"a@b.example"})", config(), any_app()));
+  CHECK(daemon::parse_verify(R"({"email":"a@b.example","otp":"123456"})", config(), any_app()));
+  CHECK_FALSE(daemon::parse_verify(R"({"email":"a@b.example","code":"123456"})", config(), any_app()));
+}
+
+TEST_CASE("an app uses its own purposes only, in each call that names one") {
+  core::AppConfig app;
+  app.purposes = {"payment"};
+  const auto faults = [&app](const std::string& purpose) {
+    const std::string more = purpose.empty() ? "}" : R"(,"purpose":")" + purpose + "\"}";
+    const auto created = daemon::parse_create(R"({"recipient":"a@b.example")" + more, config(), app);
+    const auto generated = daemon::parse_generate(R"({"email":"a@b.example")" + more, config(), app);
+    const auto verified =
+        daemon::parse_verify(R"({"email":"a@b.example","otp":"123456")" + more, config(), app);
+    std::vector<daemon::ProblemDetail> found;
+    if (!created) found.push_back(created.error());
+    if (!generated) found.push_back(generated.error());
+    if (!verified) found.push_back(verified.error());
+    return found;
+  };
+  CHECK(faults("payment").empty());
+  for (const char* purpose : {"login", ""}) {
+    const auto found = faults(purpose);
+    REQUIRE(found.size() == 3);
+    for (const auto& fault : found) {
+      CHECK(fault.problem == Problem::purpose_not_allowed);
+      CHECK(fault.detail == "this app may not use the purpose \"login\"; its own are payment");
+    }
+  }
+  const auto found = faults("signup");
+  REQUIRE(found.size() == 3);
+  CHECK(found.front().problem == Problem::invalid_field);
 }
 
 TEST_CASE("a call without a body takes none, or an empty object") {

@@ -280,7 +280,8 @@ class Daemon:
     # -- the folder
 
     def write_config(self, **tables):
-        """Tables by name, laid over those of the tests; `relay` is the capture relay, another one, or a list."""
+        """Tables by name, laid over those of the tests; a list makes an array of tables ([[app]]). `relay` is the
+        capture relay, another one, or a list."""
         every = {
             "daemon": {"mode": "development", "state_dir": self.state, "api_socket": self.api_socket,
                        "admin_socket": self.admin_socket, "key_file": self.key, "templates": TEMPLATES,
@@ -297,8 +298,9 @@ class Daemon:
             if "host" not in relays:
                 relays = {"name": "capture", "kind": "capture", "directory": self.mails, **relays}
             relays = [relays]
-        text = "".join(table(name, keys) for name, keys in every.items())
-        text += "".join("[" + table("relay", relay).replace("]\n", "]]\n", 1) for relay in relays)
+        every["relay"] = relays
+        text = "".join(table(f"[{name}]", one) for name, keys in every.items() if isinstance(keys, list) for one in keys)
+        text = "".join(table(name, keys) for name, keys in every.items() if not isinstance(keys, list)) + text
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text)
         return text

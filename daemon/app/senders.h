@@ -1,0 +1,17 @@
+// What mails are made with: the common sender and templates, and each app's own. Blocking file access; for
+// the start.
+#pragma once
+
+#include "core/config.h"
+#include "core/result.h"
+#include "core/tokens.h"
+#include "mail/compose/composer.h"
+
+namespace mailotp::daemon {
+
+// `tokens` outlives it. Errc::invalid, Errc::io, Errc::not_found: templates that cannot be used, or none
+// where a purpose names one that an app may use.
+[[nodiscard]] core::Result<mail::MailComposer> make_composer(const core::Config& config,
+                                                             const core::BounceTokens& tokens);
+
+}  // namespace mailotp::daemon
