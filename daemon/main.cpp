@@ -5,6 +5,7 @@
 
 #include <getopt.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -47,6 +48,16 @@ void forbid_core_dumps() {
 #endif
 }
 
+// Nor to the swap, where the system lets us: not under a limit of locked memory, which would make a later
+// allocation fail. Pages are locked as they come into use.
+void lock_memory() {
+#ifndef __SANITIZE_ADDRESS__  // its shadow is larger than any memory
+  rlimit limit{};
+  const bool unlimited = ::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+  if (unlimited) (void)::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);  // else as without
+#endif
+}
+
 void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -68,6 +79,7 @@ int run(const Options& options) {
     return exit_with(ExitCode::ok);
   }
   forbid_core_dumps();
+  lock_memory();
   raise_descriptor_limit();
   (void)::signal(SIGPIPE, SIG_IGN);
   mailotp::daemon::StderrLog log(loaded->config.daemon.log);

@@ -74,6 +74,7 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   command.metadata = std::move(request.metadata);
   command.reuse = reuse;
   command.suppressed = request.suppressed;
+  command.client = std::move(request.client);
   command.actor = actor;
   // Composed even when nothing is to be sent yet: a template that does not render is refused here, not at the
   // send.
@@ -100,6 +101,7 @@ void post_generate(Services& services, const HttpRequest& request, const Asked& 
   full.locale = services.config.mail.locale;
   full.template_name = purpose.template_name;
   full.terms = terms_of(purpose);
+  full.client = std::move(parsed->client);
   create(services, std::move(full), core::CreateChallenge::Reuse::open_one, actor_of(request), asked);
 }
 
@@ -129,6 +131,7 @@ void post_check(Services&, const HttpRequest& request, const std::string& id, co
   command.id = *challenge;
   command.typed = std::move(parsed->code);
   command.binding = std::move(parsed->binding);
+  command.client_id = std::move(parsed->client_id);
   check(std::move(command), request, 1, asked);
 }
 
@@ -139,6 +142,7 @@ void post_verify(Services& services, const HttpRequest& request, const Asked& as
   command.recipient = std::move(parsed->recipient);
   command.purpose = std::move(parsed->purpose);
   command.typed = std::move(parsed->code);
+  command.client_id = std::move(parsed->client_id);
   const int max_attempts = services.config.purposes.at(command.purpose).max_attempts;
   check(std::move(command), request, max_attempts, asked);
 }

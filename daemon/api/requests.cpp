@@ -5,10 +5,10 @@
 #include <initializer_list>
 #include <utility>
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "daemon/api/client_network.h"
 #include "daemon/api/fields.h"
 
 namespace mailotp::daemon {
@@ -150,25 +150,25 @@ Parsed<core::ChallengeTerms> tightened_terms(const json& object, const core::Pur
   return terms;
 }
 
-bool is_ip(const std::string& text) {
-  std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  return ::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 ||
-         ::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
-}
-
-Parsed<bool> check_client(const json& object) {
+Parsed<core::Client> client_of(const json& object) {
   const auto at = object.find("client");
-  if (at == object.end() || at->is_null()) return true;
+  if (at == object.end() || at->is_null()) return core::Client{};
   if (!at->is_object()) return bad_field("client", "must be an object");
   for (const auto& [key, value] : at->items()) {
     if (key != "ip" && key != "id") return bad_field("client." + key, "no such field");
   }
+  core::Client client;
   const auto ip = text_of(*at, "ip", 64, "client.");
   if (!ip) return tl::unexpected(ip.error());
-  if (!ip->empty() && !is_ip(*ip)) return bad_field("client.ip", "must be an IPv4 or IPv6 address");
-  const auto id = text_of(*at, "id", 128, "client.");
+  if (!ip->empty()) {
+    auto network = client_network(*ip);
+    if (!network) return bad_field("client.ip", "must be an IPv4 or IPv6 address");
+    client.network = *std::move(network);
+  }
+  auto id = text_of(*at, "id", 128, "client.");
   if (!id) return tl::unexpected(id.error());
-  return true;
+  client.id = *std::move(id);
+  return client;
 }
 
 bool is_locale(std::string_view text) {
@@ -261,7 +261,9 @@ Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& co
   auto binding = strings_of(*object, "binding");
   if (!binding) return tl::unexpected(binding.error());
   request.binding = std::move(*binding);
-  if (const auto client = check_client(*object); !client) return tl::unexpected(client.error());
+  auto client = client_of(*object);
+  if (!client) return tl::unexpected(client.error());
+  request.client = std::move(*client);
   auto metadata = metadata_of(*object);
   if (!metadata) return tl::unexpected(metadata.error());
   request.metadata = std::move(*metadata);
@@ -275,29 +277,33 @@ Parsed<CreateRequest> parse_create(std::string_view body, const core::Config& co
 }
 
 Parsed<CheckRequest> parse_check(std::string_view body) {
-  const auto object = parse_object(body, {"code", "binding"});
+  const auto object = parse_object(body, {"code", "binding", "client"});
   if (!object) return tl::unexpected(object.error());
   auto code = code_of(*object, "code");
   if (!code) return tl::unexpected(code.error());
   auto binding = strings_of(*object, "binding");
   if (!binding) return tl::unexpected(binding.error());
-  return CheckRequest{std::move(*code), std::move(*binding)};
+  auto client = client_of(*object);
+  if (!client) return tl::unexpected(client.error());
+  return CheckRequest{std::move(*code), std::move(*binding), std::move(client->id)};
 }
 
 Parsed<GenerateRequest> parse_generate(std::string_view body, const core::Config& config,
                                        const core::AppConfig& app) {
-  const auto object = parse_object(body, {"email", "purpose"});
+  const auto object = parse_object(body, {"email", "purpose", "client"});
   if (!object) return tl::unexpected(object.error());
   auto recipient = address_of(*object, "email");
   if (!recipient) return tl::unexpected(recipient.error());
   auto purpose = purpose_of(*object, config, app);
   if (!purpose) return tl::unexpected(purpose.error());
-  return GenerateRequest{std::move(*recipient), std::move(*purpose)};
+  auto client = client_of(*object);
+  if (!client) return tl::unexpected(client.error());
+  return GenerateRequest{std::move(*recipient), std::move(*purpose), std::move(*client)};
 }
 
 Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& config,
                                    const core::AppConfig& app) {
-  const auto object = parse_object(body, {"email", "otp", "purpose"});
+  const auto object = parse_object(body, {"email", "otp", "purpose", "client"});
   if (!object) return tl::unexpected(object.error());
   auto recipient = address_of(*object, "email");
   if (!recipient) return tl::unexpected(recipient.error());
@@ -305,7 +311,9 @@ Parsed<VerifyRequest> parse_verify(std::string_view body, const core::Config& co
   if (!purpose) return tl::unexpected(purpose.error());
   auto code = code_of(*object, "otp");
   if (!code) return tl::unexpected(code.error());
-  return VerifyRequest{std::move(*recipient), std::move(*purpose), std::move(*code)};
+  auto client = client_of(*object);
+  if (!client) return tl::unexpected(client.error());
+  return VerifyRequest{std::move(*recipient), std::move(*purpose), std::move(*code), std::move(client->id)};
 }
 
 Parsed<MessageRequest> parse_message(std::string_view body, const core::Config& config, core::WallTime now) {
@@ -327,6 +335,12 @@ Parsed<MessageRequest> parse_message(std::string_view body, const core::Config& 
   if (!metadata) return tl::unexpected(metadata.error());
   return MessageRequest{std::move(*recipient), std::move(*name), std::move(*locale),
                         std::move(*variables), *not_after,       std::move(*metadata)};
+}
+
+Parsed<core::Address> parse_erase(std::string_view body) {
+  const auto object = parse_object(body, {"recipient"});
+  if (!object) return tl::unexpected(object.error());
+  return address_of(*object, "recipient");
 }
 
 Parsed<bool> parse_nothing(std::string_view body) {

@@ -28,22 +28,26 @@ struct CreateRequest {
   std::string metadata;    // JSON text, or empty
   SendNow send = SendNow::yes;
   core::SuppressedUse suppressed = core::SuppressedUse::refuse;
+  core::Client client;
 };
 
 struct CheckRequest {
   core::Secret code;
   core::Secret binding;
+  std::string client_id;  // of the device; empty: the request names none
 };
 
 struct GenerateRequest {
   core::Address recipient;
   std::string purpose;
+  core::Client client;
 };
 
 struct VerifyRequest {
   core::Address recipient;
   std::string purpose;
   core::Secret code;
+  std::string client_id;
 };
 
 // A templated mail that is no code may be on its way for so long; less where the request says so.
@@ -67,6 +71,8 @@ struct MessageRequest {
                                                  const core::AppConfig& app);
 [[nodiscard]] Parsed<MessageRequest> parse_message(std::string_view body, const core::Config& config,
                                                    core::WallTime now);
+// {"recipient"}: whom to erase.
+[[nodiscard]] Parsed<core::Address> parse_erase(std::string_view body);
 // A body that must say nothing: empty, or {}.
 [[nodiscard]] Parsed<bool> parse_nothing(std::string_view body);
 

@@ -9,12 +9,14 @@
 #include "core/id.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "daemon/api/reloaded.h"
 #include "daemon/state/reader_thread.h"
 #include "daemon/state/store_thread.h"
 
 namespace mailotp::daemon {
 
 class Apps;
+class EventStreams;
 class Health;
 class RelayTests;
 class Waits;
@@ -26,8 +28,10 @@ struct Services {
   StoreThread& store;
   ReaderThread& reader;
   Waits& waits;
+  EventStreams& events;
   const Health& health;
   RelayTests& relay_tests;
+  std::function<void(ReloadDone)> reload;                     // reads configuration and keys again
   std::function<void(const core::SuspendRelay&)> on_suspend;  // an order that has been committed: now obey it
   core::IdSource& ids;
   core::RandomSource& random;

@@ -7,6 +7,7 @@
 #include "daemon/api/answers.h"
 #include "daemon/api/apps.h"
 #include "daemon/api/captured.h"
+#include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
 #include "daemon/api/lists.h"
 #include "daemon/api/openapi.h"
@@ -87,6 +88,26 @@ void get_recipient(Services& services, Audience audience, const HttpRequest& req
       recipient_json);
 }
 
+// ?after=, or what a consumer of server-sent events sends when it comes back.
+void get_events(Services& services, Audience audience, const HttpRequest& request, Responder responder) {
+  auto app = app_of(services, audience, request);
+  if (!app) return responder.respond(make_problem(app.error(), request.request_id));
+  EventRequest asked;
+  asked.app = std::move(*app);
+  asked.uid_shown = audience == Audience::operators ? UidShown::yes : UidShown::no;
+  asked.uid = request.peer.uid;
+  asked.request_id = request.request_id;
+  if (request.header("accept").find("application/x-ndjson") != std::string_view::npos)
+    asked.format = EventFormat::ndjson;
+  std::string cursor = query_value(request, "after");
+  if (cursor.empty()) cursor = request.header("last-event-id");
+  if (!cursor.empty()) {
+    // One that cannot be read is refused like one that no event had.
+    asked.after = parse_event_cursor(cursor).value_or(INT64_MAX);
+  }
+  services.events.add(std::move(asked), std::move(responder));
+}
+
 void get_captured(Services& services, Audience audience, const HttpRequest& request, Responder responder) {
   auto app = app_of(services, audience, request);
   if (!app) return responder.respond(make_problem(app.error(), request.request_id));
@@ -139,6 +160,10 @@ void add_shared_api(Router& router, Services& services, Audience audience) {
   router.on("GET", "/v1/messages/{id}",
             [&services, audience](const HttpRequest& request, const std::string& id, Responder responder) {
               get_one(services, audience, Subject::message, request, id, std::move(responder));
+            });
+  router.on("GET", "/v1/events",
+            [&services, audience](const HttpRequest& request, const std::string&, Responder responder) {
+              get_events(services, audience, request, std::move(responder));
             });
   router.on(
       "GET", "/v1/recipients/{address}",

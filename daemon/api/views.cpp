@@ -109,6 +109,17 @@ ordered_json event_value(const core::EventView& event) {
           {"detail", stored_json(event.detail)}};
 }
 
+ordered_json streamed_event(const core::EventView& event, const std::string& cursor, UidShown uid) {
+  ordered_json value = {
+      {"cursor", cursor}, {"type", event.type}, {"app", event.app}, {"at", core::format_rfc3339(event.at)}};
+  if (event.challenge) value["challenge"] = core::to_string(*event.challenge);
+  if (event.message) value["message"] = core::to_string(*event.message);
+  value["actor"] = actor_name(event.actor.kind);
+  if (uid == UidShown::yes && event.actor.kind != core::ActorKind::daemon) value["uid"] = event.actor.uid;
+  value["detail"] = stored_json(event.detail);
+  return value;
+}
+
 std::string_view tracing_name(core::TracedBy traced) {
   switch (traced) {
     case core::TracedBy::nothing:
@@ -213,6 +224,34 @@ std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime no
     events.push_back(event_value(event));
   value["events"] = std::move(events);
   return dump(value);
+}
+
+std::string event_json(const core::EventView& event, const std::string& cursor, UidShown uid) {
+  return dump(streamed_event(event, cursor, uid));
+}
+
+std::string reloaded_json(const Reloaded& done) {
+  return dump({{"keys", done.keys},
+               {"keys_from", done.from_credential ? "credential" : "file"},
+               {"restart_needed", done.restart_needed}});
+}
+
+std::string erased_json(std::int64_t rows) {
+  return dump({{"rows", rows}});
+}
+
+std::string keys_json(const std::vector<core::KeyUse>& keys, core::WallTime now) {
+  ordered_json items = ordered_json::array();
+  for (const core::KeyUse& key : keys)
+    items.push_back({{"id", key.id},
+                     {"writing", !key.retired_at},
+                     {"retired_at", time_or_null(key.retired_at)},
+                     {"needed", core::is_needed(key, now)},
+                     {"challenges", key.challenges},
+                     {"messages", key.messages},
+                     {"answers_until", time_or_null(key.answers_until)},
+                     {"bounces_until", time_or_null(key.bounces_until)}});
+  return dump({{"items", std::move(items)}, {"next_cursor", nullptr}});
 }
 
 std::string stats_json(const core::Stats& stats) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/store.h"
+#include "daemon/api/reloaded.h"
 
 namespace mailotp::daemon {
 
@@ -15,6 +16,12 @@ namespace mailotp::daemon {
 [[nodiscard]] std::string check_json(const core::CheckAnswer& answer, int max_attempts);
 [[nodiscard]] std::string outbox_json(const core::PageOf<core::MessageView>& page, core::WallTime now);
 [[nodiscard]] std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now);
+// Whose process it was: for operators.
+enum class UidShown : std::uint8_t { no, yes };
+[[nodiscard]] std::string event_json(const core::EventView& event, const std::string& cursor, UidShown uid);
+[[nodiscard]] std::string reloaded_json(const Reloaded& done);
+[[nodiscard]] std::string erased_json(std::int64_t rows);
+[[nodiscard]] std::string keys_json(const std::vector<core::KeyUse>& keys, core::WallTime now);
 [[nodiscard]] std::string stats_json(const core::Stats& stats);
 [[nodiscard]] std::string bounce_json(const core::BounceView& bounce);
 [[nodiscard]] std::string bounces_json(const core::PageOf<core::BounceView>& page);

@@ -54,7 +54,9 @@ void Waits::read(Key key) {
   bool asked = false;
   if (request.subject == Subject::challenge) {
     asked = reader_.read<core::ChallengeView>(
-        [app = request.app, id = request.id](core::StoreReader& store) { return store.challenge(app, id, wall_now()); },
+        [app = request.app, id = request.id](core::StoreReader& store) {
+          return store.challenge(app, id, wall_now());
+        },
         [this, key](core::Result<core::ChallengeView> view) { answer_with(key, view); });
   } else {
     asked = reader_.read<core::MessageView>(

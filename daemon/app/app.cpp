@@ -18,6 +18,7 @@
 #include "daemon/api/admin_api.h"
 #include "daemon/api/apps.h"
 #include "daemon/api/apps_api.h"
+#include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/router.h"
@@ -25,12 +26,14 @@
 #include "daemon/api/shared_api.h"
 #include "daemon/api/waits.h"
 #include "daemon/app/bounce_log.h"
+#include "daemon/app/current_tokens.h"
 #include "daemon/app/delivery.h"
 #include "daemon/app/kernel_random.h"
 #include "daemon/app/mailbox_watch.h"
 #include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
 #include "daemon/app/relay_board.h"
+#include "daemon/app/reload.h"
 #include "daemon/app/senders.h"
 #include "daemon/app/sockets.h"
 #include "daemon/http/server.h"
@@ -73,7 +76,7 @@ StartFailure store_failure(const core::Config& config, const core::Error& error)
 }
 
 tl::expected<store::KeyRing, StartFailure> load_keys(const core::Config& config) {
-  const std::string path = credential_or("otp-key", config.daemon.key_file);
+  const std::string path = key_place(config.daemon.key_file).path;
   if (::access(path.c_str(), F_OK) != 0) {
     return tl::unexpected(StartFailure{
         ExitCode::bad_configuration, fmt::format("there is no key file {}: `mailotpctl keygen {}` makes one",
@@ -93,17 +96,21 @@ struct App::Parts {
       : config(std::move(loaded.config)),
         rules(std::move(loaded.rules)),
         not_in_force(std::move(loaded.not_in_force)),
+        config_path(std::move(loaded.path)),
+        config_text(std::move(loaded.text)),
         log(log_) {}
 
   // Made first, gone last.
   core::Config config;
   core::AppRules rules;
   std::vector<std::string> not_in_force;
+  std::string config_path;
+  std::string config_text;
   core::Log& log;
   KernelRandom random;
   core::IdSource ids{random};
   Loop loop;
-  std::optional<mail::KeyedTokens> tokens;
+  std::optional<CurrentTokens> tokens;
   std::optional<mail::MailComposer> composer;
   std::optional<Health> health;
   std::optional<RelayBoard> board;
@@ -111,6 +118,8 @@ struct App::Parts {
   std::optional<StoreThread> store;
   std::optional<ReaderThread> reader;
   std::optional<Waits> waits;
+  std::optional<EventStreams> events;
+  std::optional<Reload> reload;
   std::optional<RelayTests> relay_tests;
   std::optional<Apps> apps;
   std::optional<Services> services;
@@ -253,14 +262,17 @@ void App::Parts::connect() {
   connect_relays();
   if (config.bounces) connect_mailbox(*config.bounces);
   bounce_log.emplace(&loop.loop, log);
-  delivery->connect(*store, *agent, *board, *waits, *relay_tests, *bounce_log);
+  delivery->connect(*store, *agent, *board, *waits, *events, *relay_tests, *bounce_log);
 }
 
 void App::Parts::connect_api() {
   waits.emplace(&loop.loop, *reader);
+  events.emplace(&loop.loop, *reader);
+  reload.emplace(config_path, config_text, *reader, *store, *tokens, log);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
   apps.emplace(config, rules, log);
-  services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *health, *relay_tests,
+  services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *events, *health, *relay_tests,
+                            [this](ReloadDone done) { reload->run(std::move(done)); },
                             [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);
@@ -367,8 +379,7 @@ tl::expected<void, StartFailure> App::start() {
   p.terminate.emplace(&p.loop.loop, SIGTERM, [&p] { p.drain(); });
   p.interrupt.emplace(&p.loop.loop, SIGINT, [&p] { p.drain(); });
   p.hang_up.emplace(&p.loop.loop, SIGHUP, [&p] {
-    p.log.write(core::LogLevel::warning,
-                "event=reload_refused reason=\"this version reads its configuration at start only\"");
+    p.reload->run([](const core::Result<Reloaded>&) {});  // it is in the log
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
   p.agent->start();
@@ -401,6 +412,7 @@ void App::Parts::drain() {
   passwords->stop();
   delivery->stop_claiming();
   waits->finish();
+  events->finish();
   apps_server->drain([this] { drained_one(); });
   admin_server->drain([this] { drained_one(); });
   agent->drain(k_dot_grace, [this] { drained_one(); });

@@ -26,11 +26,12 @@ Delivery::Delivery(const core::Config& config, Health& health, core::Log& log, s
     : config_(config), health_(health), log_(log), fatal_(std::move(fatal)) {}
 
 void Delivery::connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
-                       RelayTests& tests, BounceLog& bounces) {
+                       EventStreams& events, RelayTests& tests, BounceLog& bounces) {
   store_ = &store;
   agent_ = &agent;
   board_ = &board;
   waits_ = &waits;
+  events_ = &events;
   tests_ = &tests;
   bounces_ = &bounces;
 }
@@ -106,7 +107,9 @@ void Delivery::on_changes(const std::vector<core::Change>& changes) {
   waits_->on_changes(changes);
 }
 
-void Delivery::on_events() {}  // nobody reads them as they come yet
+void Delivery::on_events() {
+  events_->on_events();
+}
 
 void Delivery::on_brakes(const std::vector<core::BrakeNews>& brakes) {
   for (const core::BrakeNews& news : brakes) {

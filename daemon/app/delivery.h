@@ -12,6 +12,7 @@
 #include "core/config.h"
 #include "core/log.h"
 #include "daemon/agents/supervisor.h"
+#include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/waits.h"
@@ -27,8 +28,8 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
-  void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits, RelayTests& tests,
-               BounceLog& bounces);
+  void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
+               EventStreams& events, RelayTests& tests, BounceLog& bounces);
   // Nothing new is handed out from here on.
   void stop_claiming();
 
@@ -55,6 +56,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   AgentSupervisor* agent_ = nullptr;
   RelayBoard* board_ = nullptr;
   Waits* waits_ = nullptr;
+  EventStreams* events_ = nullptr;
   RelayTests* tests_ = nullptr;
   BounceLog* bounces_ = nullptr;
   std::unordered_map<core::Id, std::string> relay_of_;  // of the jobs that are out

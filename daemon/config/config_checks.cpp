@@ -140,19 +140,6 @@ void check_unique(const std::vector<T>& values, std::map<T, std::string>& owners
   }
 }
 
-void check_app_purposes(const core::Config& config, const core::AppConfig& app, const std::string& path,
-                        Findings& findings) {
-  for (std::size_t i = 0; i < app.purposes.size(); ++i) {
-    if (config.purposes.contains(app.purposes[i])) continue;
-    std::string names;
-    for (const auto& [name, purpose] : config.purposes)
-      names += (names.empty() ? "" : ", ") + name;
-    findings.refuse(fmt::format("{}[{}]", path, i),
-                    fmt::format("there is no purpose \"{}\"; there are {}, and [purpose.{}] would make it",
-                                app.purposes[i], names, app.purposes[i]));
-  }
-}
-
 void check_apps(const core::Config& config, Findings& findings) {
   std::set<std::string> names;
   std::map<std::string, std::string> users;
@@ -171,7 +158,6 @@ void check_apps(const core::Config& config, Findings& findings) {
     check_unique(app.users, users, app.name, path + ".users", findings);
     check_unique(app.uids, uids, app.name, path + ".uids", findings);
     check_unique(app.groups, groups, app.name, path + ".groups", findings);
-    check_app_purposes(config, app, path + ".purposes", findings);
   }
 }
 

@@ -68,7 +68,7 @@ core::Result<LoadedConfig> parse_with(std::string_view text, std::string_view fi
   if (findings.clean() && accounts != nullptr)
     loaded.rules = resolve_apps(loaded.config, *accounts, findings);
   if (!findings.clean()) return tl::unexpected(findings.error());
-  loaded.not_in_force = keys_not_in_force(loaded.config, findings);
+  loaded.not_in_force = keys_not_in_force(loaded.config);
   return loaded;
 }
 
@@ -84,9 +84,13 @@ core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view 
 }
 
 core::Result<LoadedConfig> load_config(const std::string& path, const Accounts& accounts) {
-  const auto text = read_file(path);
+  auto text = read_file(path);
   if (!text) return tl::unexpected(text.error());
-  return parse_config(*text, path, accounts);
+  auto loaded = parse_config(*text, path, accounts);
+  if (!loaded) return loaded;
+  loaded->path = path;
+  loaded->text = *std::move(text);
+  return loaded;
 }
 
 }  // namespace mailotp::daemon

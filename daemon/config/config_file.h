@@ -20,6 +20,9 @@ struct LoadedConfig {
   // Dotted names of keys that the file sets and this version reads but does not act on; for a warning at
   // start.
   std::vector<std::string> not_in_force;
+  // Of load_config alone.
+  std::string path;
+  std::string text;
 };
 
 // `file_name` is only for the errors. Errc::malformed: not TOML; Errc::invalid: everything else that is

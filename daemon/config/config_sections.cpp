@@ -335,6 +335,10 @@ core::Config read_sections(const Node& root, Findings& findings) {
   out.verdict = read_verdict(in.take_table("verdict"), findings);
   for (const Node* table : in.take_tables("app"))
     out.apps.push_back(read_app(*table, out.apps.size(), out.limits, findings));
+  // A purpose that an app names is one, with or without a table of its own.
+  for (const core::AppConfig& app : out.apps)
+    for (const std::string& name : app.purposes)
+      out.purposes.emplace(name, core::PurposeConfig{});
   out.retention = read_retention(in.take_table("retention"), findings);
   in.finish();
   return out;

@@ -16,7 +16,6 @@ namespace mailotp::daemon {
 void check_rules(const core::Config& config, Findings& findings);
 
 // What the file sets and this version does not act on, sorted; for a configuration that is right.
-[[nodiscard]] std::vector<std::string> keys_not_in_force(const core::Config& config,
-                                                         const Findings& findings);
+[[nodiscard]] std::vector<std::string> keys_not_in_force(const core::Config& config);
 
 }  // namespace mailotp::daemon

@@ -35,6 +35,7 @@ constexpr std::array<Entry, k_problems> k_table{{
     {Problem::template_unknown, 422, "template_unknown", "There is no such template"},
     {Problem::template_failed, 422, "template_failed", "The template cannot be rendered"},
     {Problem::recipient_suppressed, 422, "recipient_suppressed", "No mail goes to this recipient at present"},
+    {Problem::configuration_invalid, 422, "configuration_invalid", "The configuration cannot be used"},
     {Problem::rate_limited, 429, "rate_limited", "A limit is reached"},
     {Problem::resend_cooldown, 429, "resend_cooldown", "It is too early for another mail"},
     {Problem::sends_exhausted, 429, "sends_exhausted", "No more mails are allowed"},

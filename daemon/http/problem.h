@@ -31,6 +31,7 @@ enum class Problem : std::uint8_t {
   template_unknown,
   template_failed,
   recipient_suppressed,
+  configuration_invalid,
   rate_limited,
   resend_cooldown,
   sends_exhausted,
@@ -40,7 +41,7 @@ enum class Problem : std::uint8_t {
   shutting_down,
   internal,  // a bug of ours: a request that nobody answered
 };
-inline constexpr int k_problems = 24;
+inline constexpr int k_problems = 25;
 
 [[nodiscard]] int status_of(Problem problem);
 [[nodiscard]] std::string_view to_string(Problem problem);  // the `code`: "malformed_request"

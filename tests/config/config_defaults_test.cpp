@@ -196,7 +196,22 @@ void check_contract(const core::Config& config) {
 TEST_CASE("config: the complete file of the contract") {
   const auto loaded = load(read(MAILOTP_TEST_FOLDER "/contract.toml"));
   check_contract(loaded.config);
-  CHECK(loaded.not_in_force == Strings{"brake.floor", "brake.period", "brake.ratio"});
+  CHECK(loaded.not_in_force.empty());
+}
+
+TEST_CASE("config: a purpose that only an app names begins with the defaults of login") {
+  const auto config = load(read(MAILOTP_TEST_FOLDER "/contract.toml")).config;
+  REQUIRE(config.purposes.contains("signup"));
+  CHECK(config.purposes.at("signup").ttl == Seconds{600});
+}
+
+TEST_CASE("config: in development the brake is off until its table is there") {
+  const std::string development =
+      "[daemon]\nmode = \"development\"\n[mail]\nfrom = \"a@b.example\"\nbounce_address = \"b@b.example\"\n"
+      "hostname = \"b.example\"\n[[relay]]\nname = \"c\"\nkind = \"capture\"\ndirectory = \"/x\"\n";
+  CHECK(load(development).config.brake.floor > 1'000'000'000);
+  CHECK(load(development + "[brake]\nratio = 3\n").config.brake.floor == 200);
+  CHECK(load(sample_with("")).config.brake.floor == 200);
 }
 
 TEST_CASE("config: the installed example says the same as the contract, from its file") {

@@ -132,13 +132,6 @@ TEST_CASE("identities: the groups of the sockets must be there too") {
         "m.toml:9:13: there is no group \"wed\" on this system");
 }
 
-TEST_CASE("identities: an app of a purpose that is not there") {
-  CHECK(refusal_of(two_apps("uids = [1]\npurposes = [\"login\", \"signup\"]", "uids = [2]")) ==
-        "m.toml:11:22: there is no purpose \"signup\"; there are address_validation, login, recovery, and "
-        "[purpose.signup] would make it");
-  CHECK(refusal_of(two_apps("uids = [1]\npurposes = [\"login\", \"recovery\"]", "uids = [2]")).empty());
-}
-
 // ---- Matching.
 
 TEST_CASE("identities: a peer matches by its uid, its group, or any of its supplementary groups") {

@@ -406,8 +406,6 @@ class Check(AppsTest):
          'user "www-data" would be two apps: "a" by group "www-data" (gid 33), and "b" by user'),
         ([{"name": "a", "uids": [WWW_DATA]}, {"name": "b", "groups": ["www-data"]}], (1, "groups", '"www-data"'),
          'user "www-data" would be two apps'),
-        ([{"name": "a", "uids": [1], "purposes": ["login", "signup"]}], (0, "purposes", '"signup"'),
-         'there is no purpose "signup"'),
     )
 
     def place_of(self, daemon, app, key, value):
