@@ -135,6 +135,12 @@ SuppressionInfo suppression_of(const Json& item) {
           time(item, "since"),   time(item, "until"), time(item, "probe_at"), whole(item, "times")};
 }
 
+KeyInfo key_of(const Json& item) {
+  return {text(item, "id"),           truth(item, "writing"),  truth(item, "needed"),
+          truth(item, "challenges"),  truth(item, "messages"), time(item, "answers_until"),
+          time(item, "bounces_until")};
+}
+
 template <class T>
 core::Result<PageInfo<T>> page_of(std::string_view body, T (*read)(const Json&)) {
   const auto page = parse_page(body);
@@ -265,7 +271,11 @@ core::Result<ReadyInfo> read_ready(std::string_view body) {
                 text(*value, "store"),
                 text(*value, "bounces"),
                 whole(*value, "bounces_foreign"),
+                {},
                 {}};
+  for (const Json& app : member(*value, "braked")) {
+    if (app.is_string()) out.braked.push_back(app.get<std::string>());
+  }
   if (const Json& relays = member(*value, "relays"); relays.is_object()) {
     for (const auto& [name, state] : relays.items())
       out.relays.emplace_back(name, state.is_string() ? state.get<std::string>() : std::string());
@@ -279,6 +289,27 @@ core::Result<StatsInfo> read_stats(std::string_view body) {
   return StatsInfo{counts(*value, "messages"),    counts(*value, "oldest_seconds"),
                    counts(*value, "ended_total"), counts(*value, "challenges"),
                    counts(*value, "bounces"),     whole(*value, "accepted_total")};
+}
+
+core::Result<PageInfo<KeyInfo>> read_keys(std::string_view body) {
+  return page_of(body, key_of);
+}
+
+core::Result<ReloadInfo> read_reload(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return ReloadInfo{whole(*value, "keys"), text(*value, "keys_from") == "credential",
+                    truth(*value, "restart_needed")};
+}
+
+core::Result<std::int64_t> read_erased(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return whole(*value, "rows");
+}
+
+std::string erase_body(const std::string& address) {
+  return line_of(Json{{"recipient", address}});
 }
 
 ProblemInfo read_problem(std::string_view body) {
@@ -308,7 +339,7 @@ core::Result<PageInfo<std::string>> item_lines(std::string_view body) {
 }
 
 core::Result<std::string> status_line(std::string_view daemon, std::string_view ready, std::string_view stats,
-                                      std::string_view relays) {
+                                      std::string_view relays, std::string_view keys) {
   Json out = Json::object();
   for (const std::string_view body : {daemon, ready}) {
     const auto value = parse_object(body);
@@ -320,10 +351,12 @@ core::Result<std::string> status_line(std::string_view daemon, std::string_view 
   const auto numbers = parse_object(stats);
   if (!numbers) return tl::unexpected(numbers.error());
   out["stats"] = *numbers;
-  if (!relays.empty()) {
-    const auto page = parse_page(relays);
+  const std::pair<const char*, std::string_view> pages[] = {{"relays", relays}, {"keys", keys}};
+  for (const auto& [name, body] : pages) {
+    if (body.empty()) continue;
+    const auto page = parse_page(body);
     if (!page) return tl::unexpected(page.error());
-    out["relays"] = member(*page, "items");
+    out[name] = member(*page, "items");
   }
   return line_of(out);
 }

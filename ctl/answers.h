@@ -128,6 +128,23 @@ struct ReadyInfo {
   std::string bounces;
   std::int64_t bounces_foreign = 0;  // mails in the bounce mailbox that are not ours; 0: few
   std::vector<std::pair<std::string, std::string>> relays;  // name, state
+  std::vector<std::string> braked;                          // apps
+};
+
+struct KeyInfo {
+  std::string id;
+  bool writing = false;
+  bool needed = true;
+  bool challenges = false;
+  bool messages = false;
+  std::optional<core::WallTime> answers_until;
+  std::optional<core::WallTime> bounces_until;
+};
+
+struct ReloadInfo {
+  std::int64_t keys = 0;
+  bool from_credential = false;
+  bool restart_needed = false;
 };
 
 struct StatsInfo {
@@ -167,18 +184,24 @@ struct PageInfo {
 [[nodiscard]] core::Result<DaemonInfo> read_daemon(std::string_view body);
 [[nodiscard]] core::Result<ReadyInfo> read_ready(std::string_view body);
 [[nodiscard]] core::Result<StatsInfo> read_stats(std::string_view body);
+[[nodiscard]] core::Result<PageInfo<KeyInfo>> read_keys(std::string_view body);
+[[nodiscard]] core::Result<ReloadInfo> read_reload(std::string_view body);
+// How many rows an erasure removed.
+[[nodiscard]] core::Result<std::int64_t> read_erased(std::string_view body);
 // Any bytes: what is no problem document gives an empty one.
 [[nodiscard]] ProblemInfo read_problem(std::string_view body);
 
+[[nodiscard]] std::string erase_body(const std::string& address);
 // The body of a PUT of a suppression; `until` may be empty.
 [[nodiscard]] std::string suppression_body(const std::string& bounce_class, const std::string& until);
 
 // JSON Lines, in ASCII: what the daemon sent, with \u escapes for every other character.
 [[nodiscard]] core::Result<std::string> object_line(std::string_view body);
 [[nodiscard]] core::Result<PageInfo<std::string>> item_lines(std::string_view body);
-// One object of the members of all; a name that comes again is the first one's. `relays`, when not empty,
-// is a page whose items replace the member of that name.
+// One object of the members of all; a name that comes again is the first one's. `relays` and `keys`, when not
+// empty, are pages whose items become the members of these names.
 [[nodiscard]] core::Result<std::string> status_line(std::string_view daemon, std::string_view ready,
-                                                    std::string_view stats, std::string_view relays);
+                                                    std::string_view stats, std::string_view relays,
+                                                    std::string_view keys);
 
 }  // namespace mailotp::ctl

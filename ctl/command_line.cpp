@@ -199,6 +199,20 @@ void add_other_verbs(CLI::App& app, Words& words) {
   resume->add_option("NAME", words.name, "The relay's name")->required()->type_name("");
   resume->callback([&words] { words.verb = OrderRelay{words.name, RelayOrder::resume}; });
 
+  CLI::App* erase =
+      add_verb(app, "erase",
+               "Remove an address, in every spelling, from all that is kept: its challenges and "
+               "mails end, what came back is forgotten. What is counted against it stays",
+               "erase alice@example.org");
+  erase->add_option("ADDRESS", words.suppress.address, "The address")->required()->type_name("");
+  erase->callback([&words] { words.verb = Erase{words.suppress.address}; });
+  add_verb(
+      app, "reload",
+      "Have the daemon read its key file again, and check its configuration; what cannot be used changes "
+      "nothing",
+      "reload")
+      ->callback([&words] { words.verb = Reload{}; });
+
   CLI::App* keygen =
       add_verb(app, "keygen",
                "Make a new key file, mode 0600. An existing file is never touched; the key is not shown",

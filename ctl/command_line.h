@@ -61,6 +61,10 @@ struct Suppress {
 struct Unsuppress {
   std::string address;
 };
+struct Erase {
+  std::string address;
+};
+struct Reload {};
 struct MakeKey {
   std::string file;
 };
@@ -69,7 +73,7 @@ struct CheckConfig {
 };
 using Verb =
     std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay, OrderRelay,
-                 ListBounces, ListSuppressions, Suppress, Unsuppress, MakeKey, CheckConfig>;
+                 ListBounces, ListSuppressions, Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

@@ -143,11 +143,20 @@ Attempt<HttpReply> DaemonClient::post(const std::string& target) {
   return perform(target);
 }
 
+Attempt<HttpReply> DaemonClient::post(const std::string& target, const std::string& body) {
+  return send("POST", target, body);
+}
+
 Attempt<HttpReply> DaemonClient::put(const std::string& target, const std::string& body) {
+  return send("PUT", target, body);
+}
+
+Attempt<HttpReply> DaemonClient::send(const char* method, const std::string& target,
+                                      const std::string& body) {
   CURL* handle = handle_.get();
   (void)curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, static_cast<long>(body.size()));
   (void)curl_easy_setopt(handle, CURLOPT_COPYPOSTFIELDS, body.c_str());
-  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, "PUT");
+  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, method);
   (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, k_post_timeout_s);
   return perform(target);
 }

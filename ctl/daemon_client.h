@@ -25,11 +25,14 @@ class DaemonClient {
   [[nodiscard]] Attempt<HttpReply> get(const std::string& target);
   // The same with a POST without a body; for work that the daemon does before it answers: 120 s.
   [[nodiscard]] Attempt<HttpReply> post(const std::string& target);
-  // As post().
+  // As post(), with a JSON body.
+  [[nodiscard]] Attempt<HttpReply> post(const std::string& target, const std::string& body);
   [[nodiscard]] Attempt<HttpReply> put(const std::string& target, const std::string& body);
   [[nodiscard]] Attempt<HttpReply> remove(const std::string& target);
 
  private:
+  [[nodiscard]] Attempt<HttpReply> send(const char* method, const std::string& target,
+                                        const std::string& body);
   [[nodiscard]] Attempt<HttpReply> perform(const std::string& target);
 
   struct Close {

@@ -208,6 +208,25 @@ std::string mailbox_text(const ReadyInfo& ready) {
   return out;
 }
 
+// Why an old key must stay in the file, or that it need not.
+std::string key_text(const KeyInfo& key, core::WallTime now) {
+  if (key.writing) return "writes";
+  if (!key.needed) return "old, no longer needed: its line may go";
+  std::string why;
+  const auto add = [&why](bool so, std::string_view what) {
+    if (so) why += (why.empty() ? "" : ", ") + std::string(what);
+  };
+  const auto ahead = [now](const std::optional<core::WallTime>& until) { return until && *until > now; };
+  add(key.challenges, "open challenges");
+  add(key.messages, "unsent mails");
+  add(ahead(key.answers_until), "repeats of requests");
+  add(ahead(key.bounces_until), "bounces that may still come");
+  // All of it is over by then.
+  const auto until = std::max(key.answers_until, key.bounces_until);
+  return "old, still needed for " + or_dash(why) +
+         (until ? ", until " + core::format_rfc3339(*until) + " at the latest" : std::string());
+}
+
 }  // namespace
 
 std::string show_status(const StatusInfo& status, const Screen& screen) {
@@ -217,6 +236,12 @@ std::string show_status(const StatusInfo& status, const Screen& screen) {
                   coloured(ready ? "ready" : "NOT READY", ready ? Colour::good : Colour::bad, screen.colour));
   field(out, "store", or_dash(status.ready.store));
   field(out, "bounces", mailbox_text(status.ready));
+  for (const std::string& app : status.ready.braked)
+    field(out, "brake",
+          coloured(fmt::format("on for app {}: its mails rise, its right codes do not", printable(app)),
+                   Colour::bad, screen.colour));
+  for (const KeyInfo& key : status.keys)
+    field(out, "key", or_dash(key.id) + " " + key_text(key, screen.now));
   std::vector<RelayInfo> relays = status.relays;
   if (relays.empty()) {
     for (const auto& [name, state] : status.ready.relays)
@@ -224,6 +249,14 @@ std::string show_status(const StatusInfo& status, const Screen& screen) {
   }
   return out + "\n" + show_relays(relays, screen) + "\n" + message_counts(status.stats, screen) + "\n" +
          challenge_counts(status.stats, screen) + bounce_counts(status.stats, screen);
+}
+
+std::string show_reload(const ReloadInfo& reload) {
+  std::string out = fmt::format(
+      "{} {} in force{}\n", reload.keys, reload.keys == 1 ? "key" : "keys",
+      reload.from_credential ? ", from systemd's credential: a new file is seen after a restart" : "");
+  if (reload.restart_needed) out += "the configuration has changed: restart the daemon to have it in force\n";
+  return out;
 }
 
 std::string bounces_head(const Screen& screen) {

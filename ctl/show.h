@@ -14,6 +14,7 @@ struct StatusInfo {
   ReadyInfo ready;
   StatsInfo stats;
   std::vector<RelayInfo> relays;
+  std::vector<KeyInfo> keys;
 };
 
 [[nodiscard]] std::string show_status(const StatusInfo& status, const Screen& screen);
@@ -27,6 +28,7 @@ struct StatusInfo {
 [[nodiscard]] std::string show_message(const MessageDetail& detail, const Screen& screen);
 [[nodiscard]] std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen);
 [[nodiscard]] std::string show_relay_test(const RelayTestInfo& test, const Screen& screen);
+[[nodiscard]] std::string show_reload(const ReloadInfo& reload);
 [[nodiscard]] std::string show_relays(const std::vector<RelayInfo>& relays, const Screen& screen);
 
 }  // namespace mailotp::ctl

@@ -51,9 +51,9 @@ Attempt<void> show_one(const CommandLine& command, const std::string& target, co
   return {};
 }
 
-// The relays' page, or "" from a daemon that does not know the call.
-Attempt<std::string> get_relays(DaemonClient& client) {
-  auto reply = client.get("/v1/relays");
+// A page, or "" from a daemon that does not know the call.
+Attempt<std::string> get_known(DaemonClient& client, const std::string& target) {
+  auto reply = client.get(target);
   if (!reply) return tl::unexpected(std::move(reply.error()));
   return reply->status == 200 ? std::move(reply->body) : std::string();
 }
@@ -79,10 +79,12 @@ struct Verbs {
     if (!ready) return tl::unexpected(ready.error());
     const auto stats = get_ok(client, "/v1/stats");
     if (!stats) return tl::unexpected(stats.error());
-    const auto relays = get_relays(client);
+    const auto relays = get_known(client, "/v1/relays");
     if (!relays) return tl::unexpected(relays.error());
-    return command.output == Output::json_lines ? print_status_line(*daemon, *ready, *stats, *relays)
-                                                : print_status(*daemon, *ready, *stats, *relays);
+    const auto keys = get_known(client, "/v1/keys");
+    if (!keys) return tl::unexpected(keys.error());
+    return command.output == Output::json_lines ? print_status_line(*daemon, *ready, *stats, *relays, *keys)
+                                                : print_status(*daemon, *ready, *stats, *relays, *keys);
   }
 
   Attempt<void> operator()(const ListOutbox& list) const {
@@ -196,6 +198,32 @@ struct Verbs {
     return {};
   }
 
+  Attempt<void> operator()(const Erase& erase) const {
+    DaemonClient client(command.socket);
+    auto reply = client.post("/v1/erase", erase_body(erase.address));
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
+    const auto rows = read_erased(reply->body);
+    if (!rows) return strange(rows.error());
+    print(fmt::format(
+        "{}: {}\n", printable(erase.address),
+        *rows == 0 ? std::string("nothing was kept of it") : fmt::format("erased, with {} rows", *rows)));
+    return {};
+  }
+
+  Attempt<void> operator()(const Reload&) const {
+    DaemonClient client(command.socket);
+    auto reply = client.post("/v1/reload");
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
+    const auto done = read_reload(reply->body);
+    if (!done) return strange(done.error());
+    print(show_reload(*done));
+    return {};
+  }
+
   Attempt<void> operator()(const MakeKey& make) const {
     if (auto made = make_key_file(make.file); !made) return made;
     print(fmt::format("{}: made, readable by its owner only; the user that mailotpd runs as must own it\n",
@@ -251,15 +279,16 @@ struct Verbs {
   }
 
   static Attempt<void> print_status_line(const std::string& daemon, const std::string& ready,
-                                         const std::string& stats, const std::string& relays) {
-    const auto line = status_line(daemon, ready, stats, relays);
+                                         const std::string& stats, const std::string& relays,
+                                         const std::string& keys) {
+    const auto line = status_line(daemon, ready, stats, relays, keys);
     if (!line) return strange(line.error());
     print(*line + "\n");
     return {};
   }
 
   Attempt<void> print_status(const std::string& daemon, const std::string& ready, const std::string& stats,
-                             const std::string& relays) const {
+                             const std::string& relays, const std::string& keys) const {
     StatusInfo status;
     const auto daemon_info = read_daemon(daemon);
     if (!daemon_info) return strange(daemon_info.error());
@@ -271,6 +300,11 @@ struct Verbs {
       auto page = read_relays(relays);
       if (!page) return strange(page.error());
       status.relays = std::move(page->items);
+    }
+    if (!keys.empty()) {
+      auto page = read_keys(keys);
+      if (!page) return strange(page.error());
+      status.keys = std::move(page->items);
     }
     status.daemon = *daemon_info;
     status.ready = *ready_info;

@@ -83,14 +83,14 @@ TEST_CASE("the brake acts from its floor on, and only while right codes are too 
 }
 
 TEST_CASE("the counts of the brake leave with their slots") {
-  const core::BrakeConfig brake{20, 4, 100s};
+  const core::BrakeConfig brake{2, 4, 100s};
   const core::WallTime start = core::from_unix_ms(1'800'000'000'000);
   core::BrakeCounts counts;
   for (int i = 0; i < 6; ++i)
     counts.add({core::brake_slot(brake, start + i * 10s), {1, 0}});
   counts.add({core::brake_slot(brake, start), {1, 1}});  // late, and of a slot that is there
   CHECK(counts.total() == core::BrakeCount{7, 1});
-  // Four are one too many: the two of the first slot and the next two must go.
+  // Four are one too many: the two of the first slot, with the right code, and the next two must go.
   const core::WallTime passes = counts.passes_at(brake);
   CHECK(passes == core::brake_slot(brake, start + 20s) + 2s + 100s);
   counts.forget_before(core::first_brake_slot(brake, passes - 1ms));

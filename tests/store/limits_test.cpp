@@ -341,7 +341,7 @@ TEST_CASE("a log that cannot be read keeps nobody out") {
   CHECK(f.last.unreadable == 0);
 }
 
-// Against a list of all times: any rates, any pauses, restarts between, several a millisecond.
+// Against a list of all times: any rates, any pauses, several uses a commit and a millisecond, restarts.
 TEST_CASE("a window lets through what a list of all times would") {
   const bool held = rc::check([] {
     LimitedStore f;
@@ -352,17 +352,21 @@ TEST_CASE("a window lets through what a list of all times would") {
     f.limits.common.app_sends = {rate(), rate()};
     f.reopen();
     std::vector<core::WallTime> uses;
-    const int steps = *rc::gen::inRange(1, 200);
-    for (int i = 0; i < steps; ++i) {
-      if (*rc::gen::inRange(0, 20) == 0) f.reopen();
-      f.now += core::Millis{*rc::gen::elementOf(std::vector<int>{0, 0, 0, 1, 10, 500, 3000})};
-      const bool fits = std::ranges::all_of(f.limits.common.app_sends, [&](const core::Rate& r) {
-        return std::ranges::count_if(uses, [&](core::WallTime t) { return t + r.period > f.now; }) < r.max;
-      });
-      const auto outcome = f.run(f.create_command("u" + std::to_string(i) + "@example.org"));
-      RC_ASSERT(outcome.has_value());
-      RC_ASSERT(is_limited(outcome) != fits);
-      if (fits) uses.push_back(f.now);
+    for (int batches = *rc::gen::inRange(1, 4); batches > 0; --batches) {
+      if (*rc::gen::inRange(0, 2) == 0) f.reopen();
+      std::vector<core::Command> batch;
+      std::vector<bool> fits;
+      for (int i = *rc::gen::inRange(1, 120); i > 0; --i) {
+        f.now += core::Millis{*rc::gen::elementOf(std::vector<int>{0, 0, 0, 1, 10, 500, 3000})};
+        fits.push_back(std::ranges::all_of(f.limits.common.app_sends, [&](const core::Rate& r) {
+          return std::ranges::count_if(uses, [&](core::WallTime t) { return t + r.period > f.now; }) < r.max;
+        }));
+        if (fits.back()) uses.push_back(f.now);
+        batch.emplace_back(f.create_command("u" + std::to_string(batch.size()) + "@example.org"));
+      }
+      const core::Committed done = f.commit(std::move(batch));
+      for (std::size_t i = 0; i < fits.size(); ++i)
+        RC_ASSERT(is_limited(done.outcomes[i]) != fits[i]);
     }
   });
   CHECK(held);

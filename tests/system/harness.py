@@ -289,6 +289,7 @@ class Daemon:
             "mail": {"from": "Example <no-reply@example.org>", "bounce_address": "bounces@example.org",
                      "hostname": "otp.example.org", "locale": "en"},
             "limits": {"recipient_sends": [], "recipient_failures": [], "client_sends": []},
+            "brake": {"floor": 1_000_000_000},
             **MAIN_PURPOSES,
         }
         for name, keys in tables.items():

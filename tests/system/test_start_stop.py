@@ -289,11 +289,11 @@ class Stop(SystemTest):
         daemon.start()
         daemon.code_for("a@example.org")
 
-    def test_sighup_does_not_end_it(self):
+    def test_sighup_reloads_and_does_not_end_it(self):
         daemon = self.new_daemon()
         daemon.start()
         daemon.signal(signal.SIGHUP)
-        wait_for(lambda: "event=reload_refused" in daemon.log(), daemon.log_tail)
+        wait_for(lambda: "event=reloaded keys=1 keys_from=file restart_needed=no" in daemon.log(), daemon.log_tail)
         self.assertTrue(daemon.is_ready())
         self.assertEqual(daemon.stop(), 0, daemon.log_tail())
 
