@@ -124,12 +124,16 @@ void Connection::schedule() {
   arm_for_state();
 }
 
-// Its timer does not fire for a connection that waits here each time the timers are looked at.
+// The deadline is looked at here, too: the timer does not fire for a connection that waits for its turn each
+// time the timers are looked at.
 void Connection::take_turn() {
   turn_.reset();
+  if (is_late() && (lingering_ || parser_.idle())) {
+    expired();
+    return;
+  }
   process();
-  const bool late = deadline_ != 0 && deadline_ <= uv_now(server_.loop);
-  if (late && !closing_ && !is_busy()) expired();
+  if (is_late() && !closing_ && !is_busy()) expired();
 }
 
 void Connection::process() {
@@ -338,6 +342,7 @@ void Connection::arm_at(std::uint64_t deadline) {
 // The whole process may have been stopped for longer than any of these times: what the client did meanwhile
 // is looked at first.
 void Connection::expired() {
+  disarm();
   if (!outgoing_.empty()) {
     const std::size_t unsent = outgoing_.unsent();
     if (unsent > 0 && unsent >= unsent_ && !kernel_has_room()) {
@@ -431,8 +436,12 @@ void Connection::on_timer(uv_timer_t* timer) noexcept {
     (void)uv_timer_start(&self.timer_, on_timer, self.deadline_ - now, 0);  // fails only without a callback
     return;
   }
-  self.deadline_ = 0;
-  self.expired();
+  // Thousands may be late at the same time: whom to answer or to close waits for its turn.
+  if (self.is_busy()) {
+    self.expired();
+  } else {
+    self.turn_ = self.server_.turns.add(self.peer_.uid, self);
+  }
 }
 
 void Connection::on_closed(uv_handle_t* handle) noexcept {

@@ -110,6 +110,7 @@ class Connection {
   [[nodiscard]] std::uint64_t after(std::chrono::milliseconds wait) const;
   void disarm() { deadline_ = 0; }
   void expired();
+  [[nodiscard]] bool is_late() const { return deadline_ != 0 && deadline_ <= uv_now(server_.loop); }
   [[nodiscard]] bool is_busy() const { return turn_ || exchange_ || !outgoing_.empty(); }
   [[nodiscard]] bool peer_is_gone() const;
   [[nodiscard]] bool kernel_has_input() const;

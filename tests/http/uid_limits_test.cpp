@@ -244,7 +244,7 @@ TEST_CASE("a crowd that connects does not keep the loop from who is there") {
   fixture.start();
   Client& there = fixture.connect();
   CHECK(fixture.ask(there, k_get)->status == 200);
-  constexpr std::size_t k_crowd = 500;
+  constexpr std::size_t k_crowd = 1000;
   for (std::size_t i = 0; i < k_crowd; ++i)
     fixture.connect();
   there.send(k_get);
