@@ -359,8 +359,9 @@ void Connection::expired() {
     }
   } else if (!lingering_ && !late_ && kernel_has_input()) {
     late_ = true;
-    request_until_ = after(server_.limits.gone_interval);
-    arm_at(request_until_);
+    const std::uint64_t until = after(server_.limits.gone_interval);
+    if (!parser_.idle()) request_until_ = until;
+    arm_at(until);
   } else if (lingering_ || parser_.idle()) {
     close();
   } else {
