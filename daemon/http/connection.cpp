@@ -105,6 +105,7 @@ void Connection::close() {
   if (closing_) return;
   closing_ = true;
   if (turn_) server_.turns.remove(peer_.uid, *std::exchange(turn_, std::nullopt));
+  answering_.reset();
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&pipe_), on_closed);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), on_closed);
@@ -207,6 +208,7 @@ void Connection::refuse(const HeadFailure& failure) {
 void Connection::respond(HttpResponse response) {
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   exchange->connection = nullptr;
+  answering_ = std::exchange(exchange->place, std::nullopt);
   answer(std::move(response), exchange->request_id, after_answer());
 }
 
@@ -260,6 +262,7 @@ void Connection::written(int status) {
 }
 
 void Connection::finish_write() {
+  answering_.reset();
   switch (after_write_) {
     case AfterWrite::next_request:
       schedule();

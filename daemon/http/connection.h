@@ -134,10 +134,11 @@ class Connection {
   std::optional<Turns::Place> turn_;  // input waits to be looked at
   const std::string via_;
 
-  std::shared_ptr<Exchange> exchange_;  // the request that is being handled
-  bool keep_alive_ = true;              // what that request asked for
-  bool chunks_understood_ = true;       // by its client
-  bool streaming_ = false;              // its answer has begun
+  std::shared_ptr<Exchange> exchange_;        // the request that is being handled
+  std::optional<UidLoads::Place> answering_;  // its answer is on its way
+  bool keep_alive_ = true;                    // what that request asked for
+  bool chunks_understood_ = true;             // by its client
+  bool streaming_ = false;                    // its answer has begun
   bool chunk_unsent_ = false;
   bool reading_ = false;
   bool end_of_input_ = false;  // the client shut down its sending side
