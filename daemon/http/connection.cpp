@@ -105,6 +105,7 @@ void Connection::close() {
   if (closing_) return;
   closing_ = true;
   if (turn_) server_.turns.remove(peer_.uid, *std::exchange(turn_, std::nullopt));
+  answering_.reset();
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&pipe_), on_closed);
   uv_close(reinterpret_cast<uv_handle_t*>(&timer_), on_closed);
@@ -124,12 +125,16 @@ void Connection::schedule() {
   arm_for_state();
 }
 
-// Its timer does not fire for a connection that waits here each time the timers are looked at.
+// The deadline is looked at here, too: the timer does not fire for a connection that waits for its turn each
+// time the timers are looked at.
 void Connection::take_turn() {
   turn_.reset();
+  if (is_late() && (lingering_ || parser_.idle())) {
+    expired();
+    return;
+  }
   process();
-  const bool late = deadline_ != 0 && deadline_ <= uv_now(server_.loop);
-  if (late && !closing_ && !is_busy()) expired();
+  if (is_late() && !closing_ && !is_busy()) expired();
 }
 
 void Connection::process() {
@@ -203,6 +208,7 @@ void Connection::refuse(const HeadFailure& failure) {
 void Connection::respond(HttpResponse response) {
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   exchange->connection = nullptr;
+  answering_ = std::exchange(exchange->place, std::nullopt);
   answer(std::move(response), exchange->request_id, after_answer());
 }
 
@@ -256,6 +262,7 @@ void Connection::written(int status) {
 }
 
 void Connection::finish_write() {
+  answering_.reset();
   switch (after_write_) {
     case AfterWrite::next_request:
       schedule();
@@ -338,6 +345,7 @@ void Connection::arm_at(std::uint64_t deadline) {
 // The whole process may have been stopped for longer than any of these times: what the client did meanwhile
 // is looked at first.
 void Connection::expired() {
+  disarm();
   if (!outgoing_.empty()) {
     const std::size_t unsent = outgoing_.unsent();
     if (unsent > 0 && unsent >= unsent_ && !kernel_has_room()) {
@@ -354,8 +362,9 @@ void Connection::expired() {
     }
   } else if (!lingering_ && !late_ && kernel_has_input()) {
     late_ = true;
-    request_until_ = after(server_.limits.gone_interval);
-    arm_at(request_until_);
+    const std::uint64_t until = after(server_.limits.gone_interval);
+    if (!parser_.idle()) request_until_ = until;
+    arm_at(until);
   } else if (lingering_ || parser_.idle()) {
     close();
   } else {
@@ -431,8 +440,12 @@ void Connection::on_timer(uv_timer_t* timer) noexcept {
     (void)uv_timer_start(&self.timer_, on_timer, self.deadline_ - now, 0);  // fails only without a callback
     return;
   }
-  self.deadline_ = 0;
-  self.expired();
+  // Thousands may be late at the same time: whom to answer or to close waits for its turn.
+  if (self.is_busy()) {
+    self.expired();
+  } else {
+    self.turn_ = self.server_.turns.add(self.peer_.uid, self);
+  }
 }
 
 void Connection::on_closed(uv_handle_t* handle) noexcept {

@@ -110,6 +110,7 @@ class Connection {
   [[nodiscard]] std::uint64_t after(std::chrono::milliseconds wait) const;
   void disarm() { deadline_ = 0; }
   void expired();
+  [[nodiscard]] bool is_late() const { return deadline_ != 0 && deadline_ <= uv_now(server_.loop); }
   [[nodiscard]] bool is_busy() const { return turn_ || exchange_ || !outgoing_.empty(); }
   [[nodiscard]] bool peer_is_gone() const;
   [[nodiscard]] bool kernel_has_input() const;
@@ -133,10 +134,11 @@ class Connection {
   std::optional<Turns::Place> turn_;  // input waits to be looked at
   const std::string via_;
 
-  std::shared_ptr<Exchange> exchange_;  // the request that is being handled
-  bool keep_alive_ = true;              // what that request asked for
-  bool chunks_understood_ = true;       // by its client
-  bool streaming_ = false;              // its answer has begun
+  std::shared_ptr<Exchange> exchange_;        // the request that is being handled
+  std::optional<UidLoads::Place> answering_;  // its answer is on its way
+  bool keep_alive_ = true;                    // what that request asked for
+  bool chunks_understood_ = true;             // by its client
+  bool streaming_ = false;                    // its answer has begun
   bool chunk_unsent_ = false;
   bool reading_ = false;
   bool end_of_input_ = false;  // the client shut down its sending side

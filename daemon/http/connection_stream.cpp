@@ -41,6 +41,7 @@ bool Connection::write_chunk(std::string bytes) {
 void Connection::end_stream() {
   const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
   exchange->connection = nullptr;
+  answering_ = std::exchange(exchange->place, std::nullopt);
   streaming_ = false;
   chunk_unsent_ = false;
   after_write_ = after_answer();

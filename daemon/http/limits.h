@@ -18,7 +18,8 @@ struct HttpLimits {
   std::size_t read_ahead_bytes = 16 * 1024;
   std::size_t connections = 16000;
   std::size_t connections_of_uid = 8500;
-  // Being handled at once, long-polls and streams too: for each the daemon holds something.
+  // In hand at once: being handled, or with an answer that the client does not take; long-polls and streams,
+  // too. For each the daemon holds something.
   std::size_t requests_of_uid = 1024;
   std::chrono::milliseconds idle{60000};         // between requests, and before the first
   std::chrono::milliseconds request{10000};      // from the first byte of a request to its last

@@ -10,7 +10,9 @@
 
 namespace mailotp::daemon {
 
-inline constexpr int k_listen_backlog = 1024;
+// As many as Linux allows by default (net.core.somaxconn): who finds the backlog full waits, or fails with
+// EAGAIN when it does not block, and a crowd fills 1,024 places within two turns of a busy loop.
+inline constexpr int k_listen_backlog = 4096;
 
 // The file of a socket that we made: removed at the end, unless another process has put its own there since.
 struct SocketFile {

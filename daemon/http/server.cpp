@@ -30,7 +30,7 @@ class OnceASecond {
 };
 
 // A crowd that connects as fast as we accept must not keep the loop from the connections that are there.
-constexpr int k_accepts_a_turn = 32;
+constexpr int k_accepts_a_turn = 128;
 
 }  // namespace
 

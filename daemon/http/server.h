@@ -53,7 +53,8 @@ class HttpServer {
   // server may be destroyed in `done`.
   void close(std::function<void()> done);
   [[nodiscard]] std::size_t connections() const;
-  // A request is counted until it is answered, or its client is gone and its handler has let go of it.
+  // A request is counted until the kernel has its answer, or its client is gone and its handler has let go of
+  // it.
   [[nodiscard]] UidLoad load_of(uid_t uid) const;
 
  private:

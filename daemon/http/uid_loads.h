@@ -13,7 +13,7 @@ namespace mailotp::daemon {
 
 struct UidLoad {
   std::size_t connections = 0;
-  std::size_t requests = 0;  // that are being handled
+  std::size_t requests = 0;  // in hand, see HttpLimits
 };
 
 class UidLoads {

@@ -15,7 +15,7 @@ namespace {
 
 // Turns never looks into a connection: any address will do.
 Connection& numbered(std::uintptr_t number) {
-  return *reinterpret_cast<Connection*>(number * 64);
+  return *reinterpret_cast<Connection*>((number + 1) * 64);
 }
 
 class Recorder {
@@ -23,7 +23,7 @@ class Recorder {
   Recorder() {
     REQUIRE(uv_loop_init(&loop) == 0);
     turns = std::make_unique<Turns>(&loop, [this](Connection& connection) {
-      taken.push_back(reinterpret_cast<std::uintptr_t>(&connection) / 64);
+      taken.push_back(reinterpret_cast<std::uintptr_t>(&connection) / 64 - 1);
       const std::uint64_t start = uv_hrtime();
       while (uv_hrtime() - start < busy_ns) {
       }

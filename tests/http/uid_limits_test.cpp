@@ -72,7 +72,7 @@ TEST_CASE("a uid has its requests in hand and no more: the next one is refused, 
   const std::string line = "event=http_uid_limited uid=" + std::to_string(::getuid()) + " limit=requests";
   CHECK(fixture.log.lines == std::vector<std::string>{line});
   fixture.held[0].respond(test::text_answer("done"));
-  CHECK(own_load(fixture).requests == 2);
+  REQUIRE(fixture.pump([&] { return own_load(fixture).requests == 2; }));
   client.send(k_get);
   REQUIRE(fixture.pump([&] { return fixture.held.size() == 4; }));
   fixture.held[3].respond(test::text_answer("now"));
@@ -129,7 +129,29 @@ TEST_CASE("a stream is a request in hand until its end") {
     fixture.server->drain();
     stream.reset();
   }
-  CHECK(own_load(fixture).requests == 0);
+  CHECK(fixture.pump([&] { return own_load(fixture).requests == 0; }));
+}
+
+TEST_CASE("a request counts for as long as its client does not take the answer") {
+  Fixture fixture;
+  fixture.limits.requests_of_uid = 2;
+  const std::string large(4 * 1024 * 1024, 'L');
+  fixture.start([&](HttpRequest, Responder responder) { responder.respond(test::text_answer(large)); });
+  Client& first = fixture.connect();
+  Client& second = fixture.connect();
+  for (Client* client : {&first, &second}) {
+    client->stop_reading();
+    client->send(k_get);
+  }
+  REQUIRE(fixture.pump([&] { return own_load(fixture).requests == 2; }));
+  Client& third = fixture.connect();
+  CHECK(fixture.ask(third, k_get)->status == 503);
+  first.read_again();
+  CHECK(fixture.answer(first)->body == large);
+  REQUIRE(fixture.pump([&] { return own_load(fixture).requests == 1; }));
+  CHECK(fixture.ask(third, k_get)->status == 200);
+  second.close();
+  CHECK(fixture.pump([&] { return own_load(fixture).requests == 0; }));
 }
 
 // The real world's ends, in random order: answers, streams, drops, half-closed, gone, malformed, time-outs.
@@ -244,7 +266,7 @@ TEST_CASE("a crowd that connects does not keep the loop from who is there") {
   fixture.start();
   Client& there = fixture.connect();
   CHECK(fixture.ask(there, k_get)->status == 200);
-  constexpr std::size_t k_crowd = 500;
+  constexpr std::size_t k_crowd = 1000;
   for (std::size_t i = 0; i < k_crowd; ++i)
     fixture.connect();
   there.send(k_get);
