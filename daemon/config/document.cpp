@@ -3,7 +3,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
+
+#include "mail/compose/toml.h"
 
 namespace mailotp::daemon {
 namespace {

@@ -22,6 +22,8 @@ struct BadTail {
 const std::vector<BadTail> k_bad_tails{
     // Not TOML.
     {"[daemon]\nmode = \n", "9:8", "not TOML"},
+    {"[?daemon]\n", "8:2", "not TOML"},
+    {"[[?app]]\n", "8:3", "not TOML"},
     {"[daemon]\nmode = \"production\nlog = \"text\"\n", "9:19", "not TOML"},
     {"[daemon]\napi_mode = 0660\n", "9:16", "not TOML"},
     {"[daemon]\nlog = \"text\"\nlog = \"text\"\n", "10:7", "not TOML"},
