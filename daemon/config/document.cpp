@@ -88,7 +88,7 @@ core::Result<Node> parse_document(std::string_view text, std::string_view file_n
   } catch (const toml::parse_error& error) {
     const Place at = place_of(error.source().begin);
     return core::fail(core::Errc::malformed, fmt::format("{}:{}:{}: not TOML: {}", file_name, at.line,
-                                                         at.column, error.description()));
+                                                         at.column, mail::describe(error)));
   }
 }
 

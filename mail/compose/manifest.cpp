@@ -133,7 +133,7 @@ core::Result<Manifest> parse_manifest(const SourceFile& source) {
     return ManifestReader(source.path).read(root);
   } catch (const toml::parse_error& thrown) {
     return core::fail(Errc::invalid, source.path + ":" + std::to_string(thrown.source().begin.line) + ": " +
-                                         std::string(thrown.description()));
+                                         describe(thrown));
   }
 }
 

@@ -7,6 +7,8 @@
 //   Whether a letter such as "ä" is a blank is unreachable code, which is undefined behaviour. It is none.
 #pragma once
 
+#include <string>
+
 #pragma push_macro("NDEBUG")
 #undef NDEBUG
 #define TOML_ASSERT(expr) static_cast<void>(0)
@@ -20,3 +22,21 @@
 
 #include <toml++/toml.h>
 #pragma pop_macro("NDEBUG")
+
+namespace mailotp::mail {
+
+// What is wrong, as one line: the library repeats what it read, a line break or an escape sequence too.
+[[nodiscard]] inline std::string describe(const toml::parse_error& error) {
+  constexpr char k_hex[] = "0123456789abcdef";
+  std::string line;
+  for (const char c : error.description()) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7F)
+      line += c;
+    else
+      line += {'\\', 'x', k_hex[byte >> 4U], k_hex[byte & 0x0FU]};
+  }
+  return line;
+}
+
+}  // namespace mailotp::mail

@@ -24,6 +24,7 @@ const std::vector<BadTail> k_bad_tails{
     {"[daemon]\nmode = \n", "9:8", "not TOML"},
     {"[?daemon]\n", "8:2", "not TOML"},
     {"[[?app]]\n", "8:3", "not TOML"},
+    {"a = f\n", "8:6", "expected 'false', saw 'f\\x0a'"},
     {"[daemon]\nmode = \"production\nlog = \"text\"\n", "9:19", "not TOML"},
     {"[daemon]\napi_mode = 0660\n", "9:16", "not TOML"},
     {"[daemon]\nlog = \"text\"\nlog = \"text\"\n", "10:7", "not TOML"},
