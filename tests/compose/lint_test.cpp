@@ -70,6 +70,10 @@ TEST_CASE("each bad file is refused with its place and its own reason") {
       {"t/en/text.mustache", "{{#domain}}\n{{code}}\n{{/domain}}\n",
        "FILE:2: the code is missing from the text in some cases"},
       {"t/en/text.mustache", "Code: {{code}}\n", "FILE:1: the code must be alone on its line of the text"},
+      {"t/en/text.mustache",
+       "{{^minutes.one}}{{code}}{{/minutes.one}}\n{{^domain}}{{#minutes.one}}{{code}}{{/minutes.one}}{{/"
+       "domain}}\n",
+       "FILE:1: the code is missing from the text in some cases"},
       {"t/en/text.mustache", "{{code}} \n", "FILE:1: the code must be alone on its line of the text"},
       {"t/en/text.mustache", "{{code}}{{minutes}}\n", "FILE:1: the code touches other letters or digits"},
       {"t/en/text.mustache", "{{code}}\nfrom 2026\n", "FILE:2: the number 2026 looks like a code"},
@@ -91,9 +95,12 @@ TEST_CASE("each bad file is refused with its place and its own reason") {
       {"t/en/subject.mustache", "\n", "FILE:1: the subject is empty"},
       {"t/en/subject.mustache", "{{#domain}}x{{/domain}}\n", "FILE:1: the subject is empty"},
       {"t/en/subject.mustache", "two\nlines\n", "FILE:1: the subject must be one line"},
+      {"t/en/subject.mustache", "Your\tcode\n", "FILE:1: the subject holds a tab"},
       // template.toml
       {"t/template.toml", "a =\n", "FILE:1: "},
       {"t/template.toml", "\nnonsense = 1\n", "FILE:2: unknown key nonsense"},
+      {"t/template.toml", "[?variables.name]\n", "FILE:1: "},
+      {"t/template.toml", "\"a\\nb\" = 1\n", "FILE:1: unknown key"},
       {"t/template.toml", "code_in_subject = 1\n", "FILE:1: must be true or false"},
       {"t/template.toml", "uncertain = \"send\"\n", "FILE:1: uncertain must be resend or hold"},
       {"t/template.toml", "uncertain = true\n", "FILE:1: uncertain must be resend or hold"},
