@@ -108,7 +108,7 @@ Conversation converse(std::string_view bytes, const HttpLimits& limits, F piece)
     must(status == parser.advance(), "the parser says the same until it gets more");
     if (status == RequestParser::Status::complete) {
       out.requests.push_back(parser.take());
-      must(!continued || out.requests.back().request.header("expect").size() == 12, "100 was asked for");
+      must(!continued || count_headers(out.requests.back().request, "expect") > 0, "100 was asked for");
       continued = false;
       continue;
     }
