@@ -144,6 +144,8 @@ Parsed<core::ChallengeTerms> tightened_terms(const json& object, const core::Pur
 }
 
 bool is_ip(const std::string& text) {
+  // inet_pton() would take what stands before a NUL for the whole.
+  if (text.find('\0') != std::string::npos) return false;
   std::array<unsigned char, sizeof(in6_addr)> bytes{};
   return ::inet_pton(AF_INET, text.c_str(), bytes.data()) == 1 ||
          ::inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1;
