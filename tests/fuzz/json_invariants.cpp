@@ -207,16 +207,36 @@ void check(const daemon::SuppressionRequest& request, const json&) {
 
 // ---- The calls. Here and nowhere else is what each reader takes.
 
+constexpr std::size_t k_readers = 8;
+
+template <class F>
+void one_reader(std::size_t which, std::string_view body, F give) {
+  switch (which) {
+    case 0:
+      return give(daemon::parse_create(body, config()));
+    case 1:
+      return give(daemon::parse_check(body));
+    case 2:
+      return give(daemon::parse_generate(body, config()));
+    case 3:
+      return give(daemon::parse_verify(body, config()));
+    case 4:
+      return give(daemon::parse_message(body, config(), k_now));
+    case 5:
+      return give(daemon::parse_nothing(body));
+    case 6:
+      return give(daemon::parse_bounce(body));
+    case 7:
+      return give(daemon::parse_suppression(body, k_now));
+    default:
+      must(false, "there are eight readers");
+  }
+}
+
 template <class F>
 void every_reader(std::string_view body, F give) {
-  give(daemon::parse_create(body, config()));
-  give(daemon::parse_check(body));
-  give(daemon::parse_generate(body, config()));
-  give(daemon::parse_verify(body, config()));
-  give(daemon::parse_message(body, config(), k_now));
-  give(daemon::parse_nothing(body));
-  give(daemon::parse_bounce(body));
-  give(daemon::parse_suppression(body, k_now));
+  for (std::size_t which = 0; which < k_readers; ++which)
+    one_reader(which, body, give);
 }
 
 // ---- Secrets.
@@ -251,16 +271,27 @@ std::string refusals(std::string_view body) {
 void check_json(std::string_view body) {
   const auto strict = daemon::parse_strict(body);
   must(!strict || json::accept(body), "strict JSON is JSON");
-  must(strict || !strict.error().what.empty(), "what is no JSON is told why");
-  const json object = strict && strict->is_object() ? *strict : json::object();
+  if (!strict) {
+    must(strict.error().code == core::Errc::malformed && !strict.error().what.empty(),
+         "what is no JSON is told why");
+    // One is enough: they all begin with the same parser, whose throw costs more than all the rest.
+    one_reader(body.size() % k_readers, body, [&](const auto& parsed) {
+      must(parsed || parsed.error().detail == strict.error().what, "what is no JSON is refused as that");
+      must(!parsed || body.empty(), "what is no JSON says nothing");
+      if (!parsed) check_refusal(parsed.error());
+    });
+    return;
+  }
+  const json object = strict->is_object() ? *strict : json::object();
   every_reader(body, [&object](const auto& parsed) {
     if (parsed)
       check(*parsed, object);
     else
       check_refusal(parsed.error());
   });
-  if (!object.empty())
-    must(refusals(masked(object, 'x')) == refusals(masked(object, 'y')), "no refusal depends on a secret");
+  const std::string one = masked(object, 'x');
+  const std::string other = masked(object, 'y');
+  if (one != other) must(refusals(one) == refusals(other), "no refusal depends on a secret");
 }
 
 }  // namespace mailotp::fuzz
