@@ -241,9 +241,11 @@ void every_reader(std::string_view body, F give) {
 
 // ---- Secrets.
 
-// Every string below becomes as many of `letter`: codes, what a mail shows, what a challenge is bound to.
+// Every string below becomes as many of `letter`, every number another one: codes, what a mail shows, what a
+// challenge is bound to.
 void mask(json& value, char letter) {
   if (value.is_string()) value = std::string(value.get_ref<const std::string&>().size(), letter);
+  if (value.is_number()) value = letter - 'a';
   if (!value.is_structured()) return;
   for (json& inner : value)
     mask(inner, letter);
@@ -253,7 +255,7 @@ std::string masked(json body, char letter) {
   for (const char* name : {"otp", "data", "binding", "metadata"})
     if (body.contains(name)) mask(body[name], letter);
   // A creation has an object of that name, and what it says is no secret.
-  if (body.contains("code") && body["code"].is_string()) mask(body["code"], letter);
+  if (body.contains("code") && !body["code"].is_object()) mask(body["code"], letter);
   return body.dump();
 }
 
