@@ -123,10 +123,10 @@ bool is_ipv4(std::string_view s) {
   for (std::size_t start = 0; start <= s.size(); ++parts) {
     const std::size_t end = std::min(s.find('.', start), s.size());
     const std::string_view part = s.substr(start, end - start);
-    int value = -1;
+    unsigned value = 0;  // no sign: "-0" is no number here
     const auto [ptr, error] = std::from_chars(part.data(), part.data() + part.size(), value);
     if (part.empty() || part.size() > 3 || error != std::errc{} || ptr != part.data() + part.size() ||
-        value > 255 || value < 0)
+        value > 255)
       return false;
     start = end + 1;
   }
