@@ -128,13 +128,11 @@ const Variable* Manifest::find(std::string_view name) const {
 }
 
 core::Result<Manifest> parse_manifest(const SourceFile& source) {
-  try {
-    const toml::table root = toml::parse(source.text, source.path);
-    return ManifestReader(source.path).read(root);
-  } catch (const toml::parse_error& thrown) {
-    return core::fail(Errc::invalid, source.path + ":" + std::to_string(thrown.source().begin.line) + ": " +
-                                         describe(thrown));
-  }
+  const auto root = parse_toml(source.text);
+  if (!root)
+    return core::fail(Errc::invalid,
+                      source.path + ":" + std::to_string(root.error().at.line) + ": " + root.error().what);
+  return ManifestReader(source.path).read(*root);
 }
 
 }  // namespace mailotp::mail

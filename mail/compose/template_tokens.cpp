@@ -136,6 +136,9 @@ class Scanner {
   std::vector<std::size_t> open_sections_;  // indexes into tokens_
 };
 
+// The library renders a section in a section by a function that calls itself.
+constexpr std::size_t k_section_depth = 64;
+
 // Puts partials in; what it has taken so far is bounded.
 class Expansion {
  public:
@@ -149,6 +152,10 @@ class Expansion {
     for (Token& token : *tokens) {
       if (++taken_ > k_most_tokens || bytes_ > k_most_bytes)
         return core::fail(Errc::invalid, token.at + ": the template with its partials is too large");
+      if (token.kind == TokenKind::section || token.kind == TokenKind::inverted) ++open_;
+      if (token.kind == TokenKind::close) --open_;
+      if (open_ > k_section_depth)
+        return core::fail(Errc::invalid, token.at + ": sections nest too deep, at " + token.value);
       if (token.kind != TokenKind::partial) {
         tokens_.push_back(std::move(token));
       } else if (auto done = take_partial(token, depth); !done) {
@@ -181,6 +188,7 @@ class Expansion {
   std::vector<Token> tokens_;
   std::size_t taken_ = 0;  // tokens, partials included
   std::size_t bytes_ = 0;
+  std::size_t open_ = 0;  // sections
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// toml++ as both readers of TOML include it; one header, because what is inline must be the same everywhere.
+// TOML for both of its readers, by toml++; one header, because what is inline must be the same everywhere.
 // Two faults of toml++ 3.3 that its input reaches:
 //
 //   Assertions that do not hold for what is refused a line later, with the place: "[?x]" would end the
@@ -8,6 +8,9 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+
+#include <tl/expected.hpp>
 
 #pragma push_macro("NDEBUG")
 #undef NDEBUG
@@ -25,18 +28,13 @@
 
 namespace mailotp::mail {
 
-// What is wrong, as one line: the library repeats what it read, a line break or an escape sequence too.
-[[nodiscard]] inline std::string describe(const toml::parse_error& error) {
-  constexpr char k_hex[] = "0123456789abcdef";
-  std::string line;
-  for (const char c : error.description()) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7F)
-      line += c;
-    else
-      line += {'\\', 'x', k_hex[byte >> 4U], k_hex[byte & 0x0FU]};
-  }
-  return line;
-}
+struct TomlError {
+  toml::source_position at;  // from 1; columns count code points
+  std::string what;          // one line
+};
+
+// Refused beside what is no TOML: a key of more than 16 parts, because a table in a table in a table is taken
+// down by a function that calls itself.
+[[nodiscard]] tl::expected<toml::table, TomlError> parse_toml(std::string_view text);
 
 }  // namespace mailotp::mail

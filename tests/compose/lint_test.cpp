@@ -101,6 +101,7 @@ TEST_CASE("each bad file is refused with its place and its own reason") {
       {"t/template.toml", "\nnonsense = 1\n", "FILE:2: unknown key nonsense"},
       {"t/template.toml", "[?variables.name]\n", "FILE:1: "},
       {"t/template.toml", "\"a\\nb\" = 1\n", "FILE:1: unknown key"},
+      {"t/template.toml", "\na.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q = 1\n", "FILE:2: a key has too many parts"},
       {"t/template.toml", "code_in_subject = 1\n", "FILE:1: must be true or false"},
       {"t/template.toml", "uncertain = \"send\"\n", "FILE:1: uncertain must be resend or hold"},
       {"t/template.toml", "uncertain = true\n", "FILE:1: uncertain must be resend or hold"},

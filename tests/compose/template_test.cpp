@@ -146,6 +146,23 @@ TEST_CASE("partials of much text stay bounded") {
   CHECK_THAT(tokens.error().what, Catch::Contains("too large"));
 }
 
+TEST_CASE("sections in sections stay bounded, those of partials too") {
+  const auto nested = [](int depth, const std::string& inner) {
+    std::string text = inner;
+    for (int i = 0; i < depth; ++i)
+      text = "{{#app}}" + text + "{{/app}}";
+    return text;
+  };
+  std::set<std::string> used;
+  CHECK(expand({"t", nested(64, "x")}, {}, used));
+  CHECK_FALSE(expand({"t", nested(65, "x")}, {}, used));
+  const Partials partials{{"inner", {"inner", nested(32, "x")}}};
+  CHECK(expand({"t", nested(32, "{{> inner}}") + nested(32, "{{> inner}}")}, partials, used));
+  const auto tokens = expand({"t", nested(33, "{{> inner}}")}, partials, used);
+  REQUIRE_FALSE(tokens);
+  CHECK_THAT(tokens.error().what, Catch::Contains("inner:1: sections nest too deep, at app"));
+}
+
 TEST_CASE("a partial without text takes no line end away from what is before it") {
   const Partials partials{{"none", {"none", "{{! }}\n"}}};
   std::set<std::string> used;
