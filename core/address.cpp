@@ -123,10 +123,10 @@ bool is_ipv4(std::string_view s) {
   for (std::size_t start = 0; start <= s.size(); ++parts) {
     const std::size_t end = std::min(s.find('.', start), s.size());
     const std::string_view part = s.substr(start, end - start);
-    int value = -1;
+    unsigned value = 0;  // no sign: "-0" is no number here
     const auto [ptr, error] = std::from_chars(part.data(), part.data() + part.size(), value);
     if (part.empty() || part.size() > 3 || error != std::errc{} || ptr != part.data() + part.size() ||
-        value > 255 || value < 0)
+        value > 255)
       return false;
     start = end + 1;
   }
@@ -197,6 +197,21 @@ std::string_view trim(std::string_view s) {
   return s;
 }
 
+// Where the last "<" outside of quotes stands: a name and a local part may hold others in quotes.
+// Errc::invalid when there is none.
+Result<std::size_t> find_bracket(std::string_view text) {
+  bool quoted = false;
+  std::size_t found = std::string_view::npos;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') quoted = !quoted;
+    if (quoted && text[i] == '\\') ++i;
+    if (!quoted && text[i] == '<') found = i;
+  }
+  if (quoted) return fail(Errc::invalid, "the name or the address has a quote that is not closed");
+  if (found == std::string_view::npos) return fail(Errc::invalid, "the address has a > without its <");
+  return found;
+}
+
 }  // namespace
 
 std::string Address::key() const {
@@ -247,10 +262,10 @@ Result<NamedAddress> parse_named_address(std::string_view text) {
   NamedAddress named;
   std::string_view mailbox = text;
   if (!text.empty() && text.back() == '>') {
-    const std::size_t open = text.rfind('<');
-    if (open == std::string_view::npos) return fail(Errc::invalid, "the address has a > without its <");
-    mailbox = text.substr(open + 1, text.size() - open - 2);
-    std::string_view name = trim(text.substr(0, open));
+    const auto open = find_bracket(text);
+    if (!open) return tl::unexpected(open.error());
+    mailbox = text.substr(*open + 1, text.size() - *open - 2);
+    std::string_view name = trim(text.substr(0, *open));
     if (name.size() >= 2 && name.front() == '"' && name.back() == '"') {
       name = name.substr(1, name.size() - 2);
       for (std::size_t i = 0; i < name.size(); ++i) {

@@ -90,8 +90,13 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
     return bad();
   }
   if (at != text.size()) return bad();
-  return WallTime{sys_days{date}} + std::chrono::hours{hour} + std::chrono::minutes{minute} +
-         Seconds{second} + Millis{millis} - offset;
+  const WallTime time = WallTime{sys_days{date}} + std::chrono::hours{hour} + std::chrono::minutes{minute} +
+                        Seconds{second} + Millis{millis} - offset;
+  // The offset may lead out of the years that format_rfc3339 can write with four digits.
+  constexpr WallTime k_first = sys_days{std::chrono::year{0} / 1 / 1};
+  constexpr WallTime k_end = sys_days{std::chrono::year{10'000} / 1 / 1};
+  if (time < k_first || time >= k_end) return bad();
+  return time;
 }
 
 }  // namespace mailotp::core

@@ -22,6 +22,8 @@ std::string text_of(int family, const Address& address) {
 }  // namespace
 
 std::optional<std::string> client_network(const std::string& ip) {
+  // inet_pton() would take what stands before a NUL for the whole.
+  if (ip.find('\0') != std::string::npos) return std::nullopt;
   in_addr v4{};
   if (::inet_pton(AF_INET, ip.c_str(), &v4) == 1) return text_of(AF_INET, v4);
   in6_addr v6{};

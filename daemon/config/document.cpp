@@ -3,7 +3,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
+
+#include "mail/compose/toml.h"
 
 namespace mailotp::daemon {
 namespace {
@@ -79,16 +80,15 @@ std::string_view with_article(NodeKind kind) {
 }
 
 core::Result<Node> parse_document(std::string_view text, std::string_view file_name) {
-  // The packaged library throws; nothing of it leaves this function.
-  try {
-    Node root = to_node(toml::parse(text), 0);
-    root.at = Place{};
-    return root;
-  } catch (const toml::parse_error& error) {
-    const Place at = place_of(error.source().begin);
+  const auto parsed = mail::parse_toml(text);
+  if (!parsed) {
+    const Place at = place_of(parsed.error().at);
     return core::fail(core::Errc::malformed, fmt::format("{}:{}:{}: not TOML: {}", file_name, at.line,
-                                                         at.column, error.description()));
+                                                         at.column, parsed.error().what));
   }
+  Node root = to_node(*parsed, 0);
+  root.at = Place{};
+  return root;
 }
 
 }  // namespace mailotp::daemon

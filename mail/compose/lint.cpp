@@ -85,9 +85,11 @@ std::vector<Case> cases_of(const std::array<Part, 3>& parts) {
       if (use.name.starts_with(k_flag)) purposes.insert(use.name.substr(k_flag.size()));
   std::vector<Case> cases;
   for (const std::string& purpose : purposes) {
-    cases.push_back({true, "10", "", purpose});
-    cases.push_back({false, "1", "", purpose});
-    cases.push_back({true, "1440", "24", purpose});
+    for (const bool optional_present : {true, false}) {
+      cases.push_back({optional_present, "10", "", purpose});
+      cases.push_back({optional_present, "1", "", purpose});
+      cases.push_back({optional_present, "1440", "24", purpose});
+    }
   }
   return cases;
 }
@@ -187,6 +189,9 @@ core::Result<> check_subject(const Part& part, std::string_view subject) {
     return refuse(part.source.path + ":1", "the subject must be one line");
   if (subject.find_first_not_of(" \t") == std::string_view::npos)
     return refuse(part.source.path + ":1", "the subject is empty");
+  // A header takes no control characters: no mail could be made.
+  if (subject.find('\t') != std::string_view::npos)
+    return refuse(part.source.path + ":1", "the subject holds a tab");
   return {};
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <toml++/toml.h>
+#include "mail/compose/toml.h"
 
 namespace mailotp::mail {
 
@@ -11,6 +11,11 @@ namespace {
 using core::Errc;
 
 constexpr std::int64_t k_longest_value = 1000;
+
+// In an error. A key in quotes may be anything, a line break too: then its place must do.
+std::string shown(std::string_view key) {
+  return is_variable_name(key) ? " " + std::string(key) : std::string();
+}
 
 // Reads one file; remembers the first thing that is wrong.
 class ManifestReader {
@@ -27,7 +32,7 @@ class ManifestReader {
       else if (key.str() == "variables")
         read_variables(node, manifest.variables);
       else
-        refuse(key.source(), "unknown key " + std::string(key.str()));
+        refuse(key.source(), "unknown key" + shown(key.str()));
     }
     if (!error_.empty()) return core::fail(Errc::invalid, error_);
     return manifest;
@@ -86,7 +91,7 @@ class ManifestReader {
       else if (key.str() == "sample")
         take(node, variable.sample, "a string");
       else
-        refuse(key.source(), "unknown key " + std::string(key.str()) + " of variable " + name);
+        refuse(key.source(), "unknown key" + shown(key.str()) + " of variable " + name);
     }
     if (max_length < 1 || max_length > k_longest_value)
       refuse(table.source(), "max_length of variable " + name + " must be 1 to 1000");
@@ -123,13 +128,11 @@ const Variable* Manifest::find(std::string_view name) const {
 }
 
 core::Result<Manifest> parse_manifest(const SourceFile& source) {
-  try {
-    const toml::table root = toml::parse(source.text, source.path);
-    return ManifestReader(source.path).read(root);
-  } catch (const toml::parse_error& thrown) {
-    return core::fail(Errc::invalid, source.path + ":" + std::to_string(thrown.source().begin.line) + ": " +
-                                         std::string(thrown.description()));
-  }
+  const auto root = parse_toml(source.text);
+  if (!root)
+    return core::fail(Errc::invalid,
+                      source.path + ":" + std::to_string(root.error().at.line) + ": " + root.error().what);
+  return ManifestReader(source.path).read(*root);
 }
 
 }  // namespace mailotp::mail

@@ -10,7 +10,9 @@ namespace {
 using core::Errc;
 
 constexpr int k_partial_depth = 8;
-constexpr std::size_t k_most_tokens = 10'000;  // partials that include others twice grow fast
+// Partials that include others twice grow fast, even those in which nothing stands.
+constexpr std::size_t k_most_tokens = 10'000;
+constexpr std::size_t k_most_bytes = 256UL * 1024;  // of all files, each as often as it is put in
 
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -134,30 +136,60 @@ class Scanner {
   std::vector<std::size_t> open_sections_;  // indexes into tokens_
 };
 
-core::Result<> expand_into(std::vector<Token>& out, const SourceFile& source, const Partials& partials,
-                           std::set<std::string>& used, int depth) {
-  auto tokens = scan(source);
-  if (!tokens) return tl::unexpected(tokens.error());
-  for (Token& token : *tokens) {
-    if (out.size() >= k_most_tokens)
-      return core::fail(Errc::invalid, token.at + ": the template with its partials is too large");
-    if (token.kind != TokenKind::partial) {
-      out.push_back(std::move(token));
-      continue;
+// The library renders a section in a section by a function that calls itself.
+constexpr std::size_t k_section_depth = 64;
+
+// Puts partials in; what it has taken so far is bounded.
+class Expansion {
+ public:
+  explicit Expansion(const Partials& partials, std::set<std::string>& used)
+      : partials_(partials), used_(used) {}
+
+  core::Result<> take(const SourceFile& source, int depth) {
+    bytes_ += source.text.size();
+    auto tokens = scan(source);
+    if (!tokens) return tl::unexpected(tokens.error());
+    for (Token& token : *tokens) {
+      if (++taken_ > k_most_tokens || bytes_ > k_most_bytes)
+        return core::fail(Errc::invalid, token.at + ": the template with its partials is too large");
+      if (token.kind == TokenKind::section || token.kind == TokenKind::inverted) ++open_;
+      if (token.kind == TokenKind::close) --open_;
+      if (open_ > k_section_depth)
+        return core::fail(Errc::invalid, token.at + ": sections nest too deep, at " + token.value);
+      if (token.kind != TokenKind::partial) {
+        tokens_.push_back(std::move(token));
+      } else if (auto done = take_partial(token, depth); !done) {
+        return done;
+      }
     }
-    const auto partial = partials.find(token.value);
-    if (partial == partials.end())
+    return {};
+  }
+
+  [[nodiscard]] std::vector<Token> tokens() && { return std::move(tokens_); }
+
+ private:
+  core::Result<> take_partial(const Token& token, int depth) {
+    const auto partial = partials_.find(token.value);
+    if (partial == partials_.end())
       return core::fail(Errc::invalid, token.at + ": there is no partial " + token.value);
     if (depth == k_partial_depth)
       return core::fail(Errc::invalid, token.at + ": partials nest too deep, at " + token.value);
-    used.insert(token.value);
-    if (auto done = expand_into(out, partial->second, partials, used, depth + 1); !done) return done;
-    if (!token.own_line && !out.empty() && out.back().kind == TokenKind::text &&
-        out.back().value.ends_with('\n'))
-      out.back().value.pop_back();
+    used_.insert(token.value);
+    const std::size_t before = tokens_.size();
+    if (auto done = take(partial->second, depth + 1); !done) return done;
+    if (!token.own_line && tokens_.size() > before && tokens_.back().kind == TokenKind::text &&
+        tokens_.back().value.ends_with('\n'))
+      tokens_.back().value.pop_back();
+    return {};
   }
-  return {};
-}
+
+  const Partials& partials_;
+  std::set<std::string>& used_;
+  std::vector<Token> tokens_;
+  std::size_t taken_ = 0;  // tokens, partials included
+  std::size_t bytes_ = 0;
+  std::size_t open_ = 0;  // sections
+};
 
 }  // namespace
 
@@ -172,9 +204,9 @@ core::Result<std::vector<Token>> scan(const SourceFile& source) {
 
 core::Result<std::vector<Token>> expand(const SourceFile& source, const Partials& partials,
                                         std::set<std::string>& used) {
-  std::vector<Token> tokens;
-  if (auto done = expand_into(tokens, source, partials, used, 0); !done) return tl::unexpected(done.error());
-  return tokens;
+  Expansion expansion(partials, used);
+  if (auto done = expansion.take(source, 0); !done) return tl::unexpected(done.error());
+  return std::move(expansion).tokens();
 }
 
 }  // namespace mailotp::mail

@@ -39,7 +39,8 @@ struct Token {
 
 // scan() with the partials put in, to a depth of 8; `used` gets their names. A partial in the middle of a
 // line comes without its last line end, so that it can be a few words. Errc::invalid for an unknown partial,
-// and for partials that nest deeper, as those that include themselves do.
+// for partials that nest deeper, as those that include themselves do, for more than 64 sections in each
+// other, and for more than 10,000 tokens or 256 KiB with the partials.
 [[nodiscard]] core::Result<std::vector<Token>> expand(const SourceFile& source, const Partials& partials,
                                                       std::set<std::string>& used);
 

@@ -121,6 +121,57 @@ TEST_CASE("partials that double at every level stay bounded") {
   CHECK_THAT(tokens.error().what, Catch::Contains("too large"));
 }
 
+TEST_CASE("partials in which nothing stands stay bounded too") {
+  Partials partials;
+  for (int level = 0; level < 7; ++level) {
+    const std::string inner = "{{> p" + std::to_string(level + 1) + "}}\n";
+    std::string text;
+    for (int i = 0; i < 40; ++i)
+      text += inner;
+    partials.insert({"p" + std::to_string(level), {"p", text}});
+  }
+  partials.insert({"p7", {"p7", "{{! }}\n"}});
+  std::set<std::string> used;
+  const auto tokens = expand({"t", "{{> p0}}"}, partials, used);
+  REQUIRE_FALSE(tokens);
+  CHECK_THAT(tokens.error().what, Catch::Contains("too large"));
+}
+
+TEST_CASE("partials of much text stay bounded") {
+  const Partials partials{{"long", {"long", std::string(60'000, 'x')}}};
+  std::set<std::string> used;
+  CHECK(expand({"t", "{{> long}}{{> long}}"}, partials, used));
+  const auto tokens = expand({"t", "{{> long}}{{> long}}{{> long}}{{> long}}{{> long}}"}, partials, used);
+  REQUIRE_FALSE(tokens);
+  CHECK_THAT(tokens.error().what, Catch::Contains("too large"));
+}
+
+TEST_CASE("sections in sections stay bounded, those of partials too") {
+  const auto nested = [](int depth, const std::string& inner) {
+    std::string text = inner;
+    for (int i = 0; i < depth; ++i)
+      text = "{{#app}}" + text + "{{/app}}";
+    return text;
+  };
+  std::set<std::string> used;
+  CHECK(expand({"t", nested(64, "x")}, {}, used));
+  CHECK_FALSE(expand({"t", nested(65, "x")}, {}, used));
+  const Partials partials{{"inner", {"inner", nested(32, "x")}}};
+  CHECK(expand({"t", nested(32, "{{> inner}}") + nested(32, "{{> inner}}")}, partials, used));
+  const auto tokens = expand({"t", nested(33, "{{> inner}}")}, partials, used);
+  REQUIRE_FALSE(tokens);
+  CHECK_THAT(tokens.error().what, Catch::Contains("inner:1: sections nest too deep, at app"));
+}
+
+TEST_CASE("a partial without text takes no line end away from what is before it") {
+  const Partials partials{{"none", {"none", "{{! }}\n"}}};
+  std::set<std::string> used;
+  const auto tokens = expand({"t", "one\n{{> none}}two"}, partials, used);
+  REQUIRE(tokens);
+  REQUIRE(tokens->size() == 2);
+  CHECK(tokens->front().value == "one\n");
+}
+
 TEST_CASE("locales fall back from the region to the language to the default") {
   TemplateFolder folder;
   for (const char* locale : {"en", "de", "pt-BR", "zh-Hant"}) {

@@ -23,6 +23,16 @@ struct BadTail {
 const std::vector<BadTail> k_bad_tails{
     // Not TOML.
     {"[daemon]\nmode = \n", "9:8", "not TOML"},
+    {"[?daemon]\n", "8:2", "not TOML"},
+    {"[[?app]]\n", "8:3", "not TOML"},
+    {"\"ä.\".b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q = 1\n", "8:35", "a key has too many parts"},
+    {"x = { a.b.c.d.e.f.g . h.i.j.k.l.m.n.o.p.q = 1 }\n", "8:40", "a key has too many parts"},
+    {"[a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q]\n", "8:33", "a key has too many parts"},
+    {"x = \"................\" # ................\n", "8:1", "unknown key x"},
+    {"x = \"\"\"\n\\\"\"\" ................ \"\"\"\n", "8:1", "unknown key x"},
+    {"x = '''\n'' ................ '''\n", "8:1", "unknown key x"},
+    {"x = [1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0,1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0]\n", "8:1", "unknown key x"},
+    {"a = f\n", "8:6", "expected 'false', saw 'f\\x0a'"},
     {"[daemon]\nmode = \"production\nlog = \"text\"\n", "9:19", "not TOML"},
     {"[daemon]\napi_mode = 0660\n", "9:16", "not TOML"},
     {"[daemon]\nlog = \"text\"\nlog = \"text\"\n", "10:7", "not TOML"},

@@ -115,6 +115,9 @@ TEST_CASE("what is no RFC 3339 time is malformed") {
            "2026-11-20T12:00:0aZ",
            "Fri, 20 Nov 2026 12:00:00 +0000",
            "1795176000000",
+           "9999-12-31T23:59:59-00:01",
+           "9999-12-31T23:59:60Z",
+           "0000-01-01T00:00:00+00:01",
        }) {
     CAPTURE(text);
     const auto time = parse_rfc3339(text);
@@ -148,7 +151,7 @@ TEST_CASE("a leap year is one in four, not one in a hundred, but one in four hun
 TEST_CASE("every time of four-digit years survives text and back, at any offset") {
   CHECK(rc::check("times", [] {
     const WallTime t =
-        from_unix_ms(*rc::gen::inRange<std::int64_t>(-62'135'596'800'000, 253'402'300'799'999));
+        from_unix_ms(*rc::gen::inRange<std::int64_t>(-62'135'596'800'000, 253'402'214'400'000));
     const auto back = parse_rfc3339(format_rfc3339(t));
     RC_ASSERT(back.has_value());
     RC_ASSERT(*back == t);

@@ -131,6 +131,8 @@ TEST_CASE("what a creation refuses, and which field it names") {
       {R"({"recipient":"a@b.example","data":{"":"x"}})", Problem::invalid_field, "data"},
       {R"({"recipient":"a@b.example","binding":{"amount":39.99}})", Problem::invalid_field, "binding.amount"},
       {R"({"recipient":"a@b.example","client":{"ip":"localhost"}})", Problem::invalid_field, "client.ip"},
+      {R"({"recipient":"a@b.example","client":{"ip":"192.0.2.1\u0000x"}})", Problem::invalid_field,
+       "client.ip"},
       {R"({"recipient":"a@b.example","client":{"name":"x"}})", Problem::invalid_field, "client.name"},
       {R"({"recipient":"a@b.example","send":"yes"})", Problem::invalid_field, "send"},
       {R"({"recipient":"a@b.example","suppressed":"no"})", Problem::invalid_field, "suppressed"},

@@ -1,0 +1,9 @@
+#include <cstddef>
+#include <cstdint>
+
+#include "tests/fuzz/address_invariants.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+  mailotp::fuzz::check_address({reinterpret_cast<const char*>(bytes), size});
+  return 0;
+}
