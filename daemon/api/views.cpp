@@ -339,7 +339,7 @@ std::string version_json(const std::string& mode) {
                {"mode", mode},
                {"features",
                 {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
-                 "bounces", "recipients", "suppressions", "apps"}}});
+                 "bounces", "recipients", "suppressions", "apps", "limits", "events", "erase", "keys"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

@@ -49,12 +49,23 @@ class Contract:
         operation = self.operation(method, path)
         if operation is None:
             return [f"{method} {path} is not in the contract"]
-        response = operation["responses"].get(str(status), operation["responses"]["default"])
-        content = self.resolve(response)["content"]
+        response = self.resolve(operation["responses"].get(str(status), operation["responses"]["default"]))
+        content = response["content"]
         if content_type not in content:
             return [f"{method} {path} answers {status} with {content_type}, not {' or '.join(content)}"]
         schema = content[content_type]["schema"]
-        return self.faults(body, schema) + self.unknown(body, [schema])
+        found = self.faults(body, schema) + self.unknown(body, [schema])
+        if content_type == "application/problem+json" and not found:
+            found += self.code_faults(operation, status, body)
+        return found
+
+    def code_faults(self, operation, status, problem):
+        """A problem's code must be one of those that its answer names, or that any call can answer."""
+        if problem["status"] != status:
+            return [f"a problem of status {problem['status']} in an answer of {status}"]
+        named = {code for name in (str(status), "default") if name in operation["responses"]
+                 for code in self.resolve(operation["responses"][name]).get("x-codes", [])}
+        return [] if problem["code"] in named else [f"{problem['code']} ({status}) is not in the contract here"]
 
     def faults(self, value, schema, at="$"):
         found = []

@@ -62,7 +62,7 @@ class OpenApi(unittest.TestCase):
                 self.assertLessEqual(set(operation["x-sockets"]), {"apps", "operators"})
                 # What changes something is for one of them: an operator makes, sends and checks no code.
                 if method != "get":
-                    of_operators = path.startswith(("/v1/relays/", "/v1/bounces", "/v1/suppressions/"))
+                    of_operators = path.startswith(("/v1/relays/", "/v1/bounces", "/v1/suppressions/", "/v1/erase", "/v1/reload"))
                     self.assertEqual(operation["x-sockets"], ["operators" if of_operators else "apps"])
                 parameters = [CONTRACT.resolve(one) for one in item.get("parameters", []) + operation.get("parameters", [])]
                 in_path = [one["name"] for one in parameters if one["in"] == "path"]
@@ -77,7 +77,8 @@ class OpenApi(unittest.TestCase):
                     self.assertLessEqual({"X-Request-Id", "Cache-Control"}, set(response["headers"]))
                     self.assertTrue(response["description"])
                     if status not in ("default", "503") and int(status) < 400:
-                        self.assertEqual(list(response["content"]), ["application/json"])
+                        streams = ["text/event-stream", "application/x-ndjson"]
+                        self.assertEqual(list(response["content"]), streams if path == "/v1/events" else ["application/json"])
                     elif path != "/readyz":
                         self.assertEqual(list(response["content"]), ["application/problem+json"])
                     if status == "429" or (status == "503" and path != "/readyz"):
@@ -85,8 +86,8 @@ class OpenApi(unittest.TestCase):
 
     def test_problem_codes_are_those_of_the_answers(self):
         named = set()
-        for response in DOCUMENT["components"]["responses"].values():
-            named |= set(response.get("x-codes", []))
+        for _, node in walk(DOCUMENT):
+            named |= set(node.get("x-codes", [])) if isinstance(node, dict) else set()
         self.assertEqual(named, set(DOCUMENT["components"]["schemas"]["ProblemCode"]["enum"]))
 
     def test_every_example_fits_its_schema(self):
@@ -117,6 +118,12 @@ class OpenApi(unittest.TestCase):
         self.assertEqual(len(CONTRACT.check("GET", path, 404, "application/json", {})), 1)
         self.assertEqual(len(CONTRACT.check("GET", "/v2", 200, "application/json", {})), 1)
         self.assertEqual(len(CONTRACT.check("GET", path, 418, "application/problem+json", {})), 6)
+        problem = {"type": "urn:mailotpd:error:not_found", "title": "", "status": 404, "detail": "", "code": "not_found",
+                   "request_id": "1"}
+        self.assertEqual(CONTRACT.check("GET", path, 404, "application/problem+json", problem), [])
+        self.assertEqual(len(CONTRACT.check("GET", path, 400, "application/problem+json", problem)), 1)
+        self.assertEqual(CONTRACT.check("GET", path, 404, "application/problem+json", {**problem, "code": "too_many_waits"}),
+                         ["too_many_waits (404) is not in the contract here"])
         row = dict(DOCUMENT["components"]["examples"]["OutboxItem"]["value"])
         self.assertEqual(CONTRACT.check("GET", "/v1/outbox/x", 200, "application/json", row), [])
         self.assertEqual(CONTRACT.check("GET", "/v1/outbox/x", 200, "application/json", {**row, "body": ""}),

@@ -3,12 +3,14 @@ import contextlib
 import glob
 import os
 import re
+import resource
 import signal
 import unittest
 
 from harness import Client, SystemTest, open_files, wait_for
 
 COUNT = 100
+SANITIZED = any(os.path.basename(os.path.dirname(os.environ.get("MAILOTP_BIN", ""))) == name for name in ("asan", "tsan"))
 
 
 def process_bytes(pid):
@@ -113,6 +115,36 @@ class Secrets(SystemTest):
         self.expect(self.daemon.api("POST", "/v1/challenges", {"recipient": "a@example.org"}), 201)
         for path in [self.daemon.key, *glob.glob(os.path.join(self.daemon.state, "*"))]:
             self.assertEqual(os.stat(path).st_mode & 0o077, 0, f"{path} can be read by others")
+
+
+class Memory(SystemTest):
+    """What could carry keys and codes to a disk: the swap, and the files of a crash."""
+
+    def status(self, limit):
+        """/proc/PID/status and limits of a daemon that starts with this limit of locked memory."""
+        before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_MEMLOCK, before)
+        hard = resource.RLIM_INFINITY if limit == resource.RLIM_INFINITY else before[1]
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, hard))
+        except ValueError:  # of the machine: a container may forbid it to everybody
+            self.skipTest(f"this machine allows nobody to lock more than {before[1]} bytes")
+        daemon = self.new_daemon()
+        daemon.start()
+        with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
+            rows = dict(line.rstrip("\n").split(":", 1) for line in status)
+        with open(f"/proc/{daemon.pid}/limits", encoding="ascii") as limits:
+            core = re.search(r"^Max core file size +(\S+) +(\S+)", limits.read(), re.MULTILINE)
+        self.assertEqual(core.groups(), ("0", "0"))
+        return int(rows["VmLck"].split()[0])
+
+    @unittest.skipIf(SANITIZED, "a sanitizer's shadow is larger than any memory")
+    def test_it_is_locked_where_there_is_no_limit(self):
+        self.assertGreater(self.status(resource.RLIM_INFINITY), 1000)
+
+    def test_it_is_not_under_a_limit(self):
+        """Which would make a later allocation fail."""
+        self.assertEqual(self.status(1 << 20), 0)
 
 
 class Agent(SystemTest):
