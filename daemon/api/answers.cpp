@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace mailotp::daemon {
 
 namespace {
@@ -34,6 +36,35 @@ Problem problem_of(core::RefusalKind kind) {
   return Problem::internal;
 }
 
+// For people, where the store has not said more.
+std::string detail_of(const core::Refusal& refusal) {
+  if (!refusal.detail.empty()) return refusal.detail;
+  if (const auto& limit = refusal.limit)
+    return fmt::format("{}: at most {} in {} seconds; the next one at {}", limit->name, limit->max,
+                       limit->period.count(), core::format_rfc3339(limit->reset_at));
+  switch (refusal.kind) {
+    case core::RefusalKind::not_found:
+      return "there is none of this id";
+    case core::RefusalKind::challenge_closed:
+      return "the challenge has ended; make another";
+    case core::RefusalKind::message_closed:
+      return "the message has ended";
+    case core::RefusalKind::overloaded:
+      return "more waits to be sent than may; come back";
+    case core::RefusalKind::idempotency_mismatch:
+      return "the Idempotency-Key belongs to another request";
+    case core::RefusalKind::recipient_suppressed:
+      return "the address is left alone: mails to it have bounced";
+    case core::RefusalKind::resend_cooldown:
+    case core::RefusalKind::sends_exhausted:
+    case core::RefusalKind::template_unknown:
+    case core::RefusalKind::template_failed:
+    case core::RefusalKind::rate_limited:
+      return {};
+  }
+  return {};
+}
+
 }  // namespace
 
 HttpResponse ok_json(std::string body, int status) {
@@ -53,7 +84,7 @@ HttpResponse problem(Problem kind, std::string detail, const std::string& reques
 HttpResponse refusal_answer(const core::Refusal& refusal, const std::string& request_id) {
   ProblemDetail described;
   described.problem = problem_of(refusal.kind);
-  described.detail = refusal.detail;
+  described.detail = detail_of(refusal);
   described.field = refusal.field;
   described.retry_after = refusal.retry_after;
   described.limit = refusal.limit;

@@ -136,6 +136,14 @@ void check_client(const json& body) {
        "the address of a client is one");
 }
 
+void check_client(const core::Client& client) {
+  const std::string& network = client.network;
+  must(network.empty() || network.ends_with("/64") ||
+           (network.size() <= 15 && network.find_first_not_of("0123456789.") == std::string::npos),
+       "a network is an IPv4 address or a /64");
+  must(network.find('\0') == std::string::npos && client.id.size() <= 128, "a client is short");
+}
+
 void check(const daemon::CreateRequest& request, const json& body) {
   check_address(request.recipient);
   must(config().purposes.contains(request.purpose), "a purpose is configured");
@@ -146,6 +154,7 @@ void check(const daemon::CreateRequest& request, const json& body) {
   check_strings(request.binding);
   check_metadata(request.metadata);
   check_client(body);
+  check_client(request.client);
 }
 
 void check(const daemon::CheckRequest& request, const json&) {
@@ -153,8 +162,14 @@ void check(const daemon::CheckRequest& request, const json&) {
   check_strings(request.binding);
 }
 
-void check(const daemon::GenerateRequest& request, const json&) {
+void check(const core::Address& erased, const json&) {
+  check_address(erased);
+}
+
+void check(const daemon::GenerateRequest& request, const json& body) {
   check_address(request.recipient);
+  check_client(body);
+  check_client(request.client);
   must(config().purposes.contains(request.purpose), "a purpose is configured");
 }
 
@@ -207,19 +222,25 @@ void check(const daemon::SuppressionRequest& request, const json&) {
 
 // ---- The calls. Here and nowhere else is what each reader takes.
 
-constexpr std::size_t k_readers = 8;
+constexpr std::size_t k_readers = 9;
+
+// May use every purpose.
+const core::AppConfig& app() {
+  static const core::AppConfig k_app{};
+  return k_app;
+}
 
 template <class F>
 void one_reader(std::size_t which, std::string_view body, F give) {
   switch (which) {
     case 0:
-      return give(daemon::parse_create(body, config()));
+      return give(daemon::parse_create(body, config(), app()));
     case 1:
       return give(daemon::parse_check(body));
     case 2:
-      return give(daemon::parse_generate(body, config()));
+      return give(daemon::parse_generate(body, config(), app()));
     case 3:
-      return give(daemon::parse_verify(body, config()));
+      return give(daemon::parse_verify(body, config(), app()));
     case 4:
       return give(daemon::parse_message(body, config(), k_now));
     case 5:
@@ -228,8 +249,10 @@ void one_reader(std::size_t which, std::string_view body, F give) {
       return give(daemon::parse_bounce(body));
     case 7:
       return give(daemon::parse_suppression(body, k_now));
+    case 8:
+      return give(daemon::parse_erase(body));
     default:
-      must(false, "there are eight readers");
+      must(false, "there are nine readers");
   }
 }
 

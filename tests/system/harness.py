@@ -513,6 +513,7 @@ class SystemTest(unittest.TestCase):
         self.assertEqual(problem["status"], response.status, f"\n{response!r}")
         self.assertEqual(problem["type"], "urn:mailotpd:error:" + problem["code"], f"\n{response!r}")
         self.assertEqual(problem["request_id"], response.headers["x-request-id"], f"\n{response!r}")
+        self.assertTrue(problem["detail"], f"no word for people\n{response!r}")
         if code:
             self.assertEqual(problem["code"], code, f"\n{response!r}")
         if response.status in (429, 503):
