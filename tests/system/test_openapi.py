@@ -194,8 +194,8 @@ class OpenApi(SystemTest):
             seen("GET", f"/v1/captured?cursor={captured['next_cursor']}", status=200)
             for plain in ("/v1", "/healthz", "/readyz"):
                 seen("GET", plain, status=200)
-            self.assertEqual(seen("GET", "/v1/openapi.json", status=200), CONTRACT.document,
-                             "it serves another document than docs/openapi.yaml")
+            self.assertTrue(seen("GET", "/v1/openapi.json", status=200) == CONTRACT.document,
+                            "it serves another document than docs/openapi.yaml")
         page = admin("GET", "/v1/outbox?limit=1", status=200)
         admin("GET", f"/v1/outbox?limit=500&cursor={page['next_cursor']}&app=default&relay=capture", status=200)
         admin("GET", "/v1/outbox?state=relayed&recipient=alice@example.org", status=200)
