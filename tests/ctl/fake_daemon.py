@@ -12,7 +12,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
-        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if body:
+            self.server.bodies.append(json.loads(body))
         self.answer("POST " + self.path)
 
     def do_PUT(self):
@@ -61,7 +63,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
 
 
 class FakeDaemon:
-    """`answers` maps a request target (a POST's with "POST " before it, a PUT's and a DELETE's likewise) to (status, JSON value or bytes), or to "hang up"; `seen` lists targets, `bodies` those of PUTs."""
+    """`answers` maps a request target (a POST's with "POST " before it, a PUT's and a DELETE's likewise) to (status, JSON value or bytes), or to "hang up"; `seen` lists targets, `bodies` those of PUTs and POSTs."""
 
     def __init__(self, answers):
         self.folder = tempfile.mkdtemp(prefix="mailotpctl-")

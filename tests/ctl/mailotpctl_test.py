@@ -331,6 +331,56 @@ alice@example.org              mailbox-disabled      1d3h     now  dsn          
             result = self.check(run("suppress", "remove", "b@example.org", socket_path=daemon.socket), 1, "")
             self.assertIn("not_found", result.stderr)
 
+    def test_erase(self):
+        with FakeDaemon({"POST /v1/erase": (200, {"rows": 12})}) as daemon:
+            self.check(run("erase", "a@example.org", socket_path=daemon.socket), 0,
+                       "a@example.org: erased, with 12 rows\n", "")
+            result = self.check(run("erase", "a@example.org", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout), {"rows": 12})
+            self.assertEqual(daemon.bodies, [{"recipient": "a@example.org"}] * 2)
+        with FakeDaemon({"POST /v1/erase": (200, {"rows": 0})}) as daemon:
+            self.check(run("erase", "a@example.org", socket_path=daemon.socket), 0,
+                       "a@example.org: nothing was kept of it\n", "")
+        with FakeDaemon({"POST /v1/erase": problem(400, "invalid_recipient", "the address has no @")}) as daemon:
+            result = self.check(run("erase", "nonsense", socket_path=daemon.socket), 1, "")
+            self.assertIn("the address has no @", result.stderr)
+
+    def test_reload(self):
+        done = {"keys": 2, "keys_from": "file", "restart_needed": False}
+        with FakeDaemon({"POST /v1/reload": (200, done)}) as daemon:
+            self.check(run("reload", socket_path=daemon.socket), 0, "2 keys in force\n", "")
+            result = self.check(run("reload", "--json", socket_path=daemon.socket), 0, err="")
+            self.assertEqual(json.loads(result.stdout), done)
+        with FakeDaemon({"POST /v1/reload": (200, {"keys": 1, "keys_from": "credential", "restart_needed": True})}) as daemon:
+            self.check(run("reload", socket_path=daemon.socket), 0,
+                       "1 key in force, from systemd's credential: a new file is seen after a restart\n"
+                       "the configuration has changed: restart the daemon to have it in force\n", "")
+        refused = problem(422, "configuration_invalid", "m.toml:3:1: unknown key x")
+        with FakeDaemon({"POST /v1/reload": refused}) as daemon:
+            result = self.check(run("reload", socket_path=daemon.socket), 1, "")
+            self.assertIn("m.toml:3:1: unknown key x", result.stderr)
+
+    def test_status_shows_keys_and_the_brake(self):
+        def key(name, **more):
+            return {"id": name, "writing": False, "retired_at": ago(days=1), "needed": True, "challenges": False,
+                    "messages": False, "answers_until": ago(hours=1), "bounces_until": "2030-01-01T00:00:00.000Z", **more}
+        answers = dict(HEALTHY)
+        answers["/readyz"] = (200, dict(READY, braked=["shop"]))
+        answers["/v1/keys"] = page([key("aaaaaaaa", writing=True, retired_at=None, answers_until=None, bounces_until=None),
+                                    key("bbbbbbbb", challenges=True),
+                                    key("cccccccc", needed=False)])
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("status", socket_path=daemon.socket, columns=80), 0).stdout
+            self.assertEqual(result.splitlines()[3:7], [
+                "brake         on for app shop: its mails rise, its right codes do not",
+                "key           aaaaaaaa writes",
+                "key           bbbbbbbb old, still needed for open challenges, bounces that may still come, "
+                "until 2030-01-01T00:00:00.000Z at the latest",
+                "key           cccccccc old, no longer needed: its line may go"])
+            line = json.loads(self.check(run("status", "--json", socket_path=daemon.socket), 0).stdout)
+            self.assertEqual([one["id"] for one in line["keys"]], ["aaaaaaaa", "bbbbbbbb", "cccccccc"])
+            self.assertEqual(line["braked"], ["shop"])
+
     def test_status_shows_the_mailbox(self):
         answers = dict(HEALTHY)
         answers["/readyz"] = (200, dict(READY, bounces="up", bounces_foreign=25))
