@@ -40,9 +40,11 @@ void BrakeCounts::add(const BrakeSlot& slot) {
     slots_.insert(at, slot);
 }
 
-void BrakeCounts::forget_before(WallTime start) {
-  while (!slots_.empty() && slots_.front().start < start)
+void BrakeCounts::keep_between(WallTime first, WallTime last) {
+  while (!slots_.empty() && slots_.front().start < first)
     slots_.pop_front();
+  while (!slots_.empty() && slots_.back().start > last)
+    slots_.pop_back();
 }
 
 BrakeCount BrakeCounts::total() const {

@@ -35,8 +35,8 @@ class BrakeCounts {
  public:
   // In any order; those of one slot are added up.
   void add(const BrakeSlot& slot);
-  // Slots that start before count no more.
-  void forget_before(WallTime start);
+  // Slots that start before count no more, nor do later ones than there can be: the clock was wrong.
+  void keep_between(WallTime first, WallTime last);
   [[nodiscard]] BrakeCount total() const;
   // When so many old slots are past that a send would pass, if nothing more happens.
   [[nodiscard]] WallTime passes_at(const BrakeConfig& brake) const;

@@ -154,6 +154,7 @@ enum class RefusalKind : std::uint8_t {
   overloaded,            // too many open messages, or too little free disk
   idempotency_mismatch,  // the key was used with another request
   recipient_suppressed,  // `suppression` is set
+  keys_missing,          // ReplaceKeys lacks one that rows need: detail names it
 };
 struct Limit {
   std::string name;
@@ -460,8 +461,7 @@ struct Erase {
   Actor actor;
 };
 
-// The key file was read again. Answers Done, or Errc::invalid when it lacks a key that rows need, and nothing
-// has changed.
+// The key file was read again. Answers Done, or Refusal keys_missing: nothing has changed.
 struct ReplaceKeys {
   WallTime at;
   std::vector<Secret> keys;  // the first one writes

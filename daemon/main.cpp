@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/app/app.h"
+#include "daemon/app/senders.h"
 #include "daemon/app/stderr_log.h"
 #include "daemon/config/accounts.h"
 #include "daemon/config/config_file.h"
@@ -75,6 +76,10 @@ int run(const Options& options) {
     for (const std::string& key : loaded->not_in_force)
       (void)std::fprintf(stderr, "%s: %s: this version does not act on it\n", options.config.c_str(),
                          key.c_str());
+    if (const auto senders = mailotp::daemon::check_senders(loaded->config); !senders) {
+      (void)std::fprintf(stderr, "%s: %s\n", options.config.c_str(), senders.error().what.c_str());
+      return exit_with(ExitCode::bad_configuration);
+    }
     (void)std::printf("%s: good\n", options.config.c_str());
     return exit_with(ExitCode::ok);
   }

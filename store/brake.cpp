@@ -14,7 +14,8 @@ namespace {
 // As it is in this transaction.
 core::BrakeCounts& counts_of(Transaction& tx, const std::string& app, WallTime at) {
   core::BrakeCounts& counts = tx.brakes().counts(app);
-  counts.forget_before(core::first_brake_slot(tx.writer().brake, tx.even(at)));
+  const WallTime now = tx.even(at);
+  counts.keep_between(core::first_brake_slot(tx.writer().brake, now), now + k_ahead);
   return counts;
 }
 

@@ -117,28 +117,20 @@ ChallengeRecord record_of(const core::CreateChallenge& command) {
   return c;
 }
 
-// Whether a mail of this challenge may leave now: the suppressions first, since that the address is dead is
-// better news than that it is too early for another mail to it.
-Result<Gate> gate_of(Transaction& tx, const ChallengeRecord& c, const std::string& recipient_key,
-                     core::SuppressedUse use, const Cause& cause) {
-  auto open = gate(tx, recipient_key, c.app, use, cause.at);
-  if (!open || open->refusal) return open;
-  auto limited = refuse_send(tx, {c.app, c.budget}, cause.at);
-  if (!limited) return tl::unexpected(limited.error());
-  open->refusal = *std::move(limited);
-  if (open->refusal) return open;
-  auto braked = refuse_braked(tx, c.app, c.budget.device, cause);
-  if (!braked) return tl::unexpected(braked.error());
-  open->refusal = *std::move(braked);
-  return open;
+// Why the limits, or the brake, let no mail leave now; nothing: they do. `keys`: of who asks.
+Result<std::optional<Refusal>> refuse_limited(Transaction& tx, const std::string& app, const BudgetKeys& keys,
+                                              const Cause& cause) {
+  auto limited = refuse_send(tx, {app, keys}, cause.at);
+  if (!limited || *limited) return limited;
+  return refuse_braked(tx, app, keys.device, cause);
 }
 
 // The mail has been queued.
-Result<> note_sent(Transaction& tx, const ChallengeRecord& c, const Gate& gate, const core::Id& message,
-                   core::WallTime at) {
+Result<> note_sent(Transaction& tx, const std::string& app, const BudgetKeys& keys, const Gate& gate,
+                   const core::Id& message, core::WallTime at) {
   if (auto noted = note_probe(tx, gate, message, at); !noted) return noted;
-  if (auto counted = count_send(tx, {c.app, c.budget}, at); !counted) return counted;
-  return count_sent_code(tx, c.app, at);
+  if (auto counted = count_send(tx, {app, keys}, at); !counted) return counted;
+  return count_sent_code(tx, app, at);
 }
 
 Result<Answer> answer_of(Transaction& tx, core::Disposition disposition, const ChallengeRecord& c,
@@ -163,10 +155,13 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
   c.budget = *std::move(keys);
   Gate open;
   if (command.message) {
-    auto gated = gate_of(tx, c, command.recipient.key(), command.suppressed, cause);
+    auto gated = gate(tx, command.recipient.key(), command.app, command.suppressed, command.at);
     if (!gated) return tl::unexpected(gated.error());
     if (gated->refusal) return *std::move(gated->refusal);
     open = *std::move(gated);
+    auto limited = refuse_limited(tx, c.app, c.budget, cause);
+    if (!limited) return tl::unexpected(limited.error());
+    if (*limited) return **std::move(limited);
   }
   if (auto sealed = seal_secrets(tx.writer(), c, command.code, command.variables, command.binding); !sealed)
     return tl::unexpected(sealed.error());
@@ -185,7 +180,7 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
     if (!queued) return tl::unexpected(queued.error());
     message = *std::move(queued);
     c.message = message->n;
-    if (auto noted = note_sent(tx, c, open, message->id, command.at); !noted)
+    if (auto noted = note_sent(tx, c.app, c.budget, open, message->id, command.at); !noted)
       return tl::unexpected(noted.error());
   }
   if (auto added = tx.add(c); !added) return tl::unexpected(added.error());
@@ -196,22 +191,29 @@ bool has_room(Transaction& tx) {
   return tx.open_messages() < tx.writer().max_open_messages;
 }
 
-// Another mail of a challenge. `c` is open as far as its row says.
+// Another mail of a challenge. `c` is open as far as its row says. `client`: who asks for it, where that is
+// told; else it is counted for who asked first.
 Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& message,
-                          core::SuppressedUse use, const Cause& cause) {
+                          core::SuppressedUse use, const std::optional<core::Client>& client,
+                          const Cause& cause) {
   const core::ChallengeStep step = core::step(c.row, ChallengeEvent::send, cause.at);
   auto refused = send_refusal(c, step.outcome, cause.at);
   if (refused && refused->kind == RefusalKind::challenge_closed) return *std::move(refused);
-  if (c.budget.recipient.empty()) {  // written by a version without limits
-    auto keys = budget_keys(tx, c.app, c.purpose, address_of(c.mailbox), {});
-    if (!keys) return tl::unexpected(keys.error());
-    c.budget = *std::move(keys);
-  }
-  auto open = gate_of(tx, c, address_of(c.mailbox).key(), use, cause);
+  const core::Address recipient = address_of(c.mailbox);
+  auto open = gate(tx, recipient.key(), c.app, use, cause.at);
   if (!open) return tl::unexpected(open.error());
-  const bool dead = open->refusal && open->refusal->kind == RefusalKind::recipient_suppressed;
-  if (refused && !dead) return *std::move(refused);
+  // That the address is dead is better news than that it is too early for another mail to it.
   if (open->refusal) return *std::move(open->refusal);
+  if (refused) return *std::move(refused);
+  BudgetKeys keys = c.budget;
+  if (client || keys.recipient.empty()) {  // a row of a version without limits has none
+    auto own = budget_keys(tx, c.app, c.purpose, recipient, client.value_or(core::Client{}));
+    if (!own) return tl::unexpected(own.error());
+    keys = *std::move(own);
+  }
+  auto limited = refuse_limited(tx, c.app, keys, cause);
+  if (!limited) return tl::unexpected(limited.error());
+  if (*limited) return **std::move(limited);
   if (!has_room(tx)) return refusal(RefusalKind::overloaded);
   auto secrets = open_secrets(tx.writer(), c);
   if (!secrets) return tl::unexpected(secrets.error());
@@ -241,7 +243,8 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
   auto queued = tx.queue(draft_of(c, message, *mail), cause);
   if (!queued) return tl::unexpected(queued.error());
   c.message = queued->n;
-  if (auto noted = note_sent(tx, c, *open, message, cause.at); !noted) return tl::unexpected(noted.error());
+  if (auto noted = note_sent(tx, c.app, keys, *open, message, cause.at); !noted)
+    return tl::unexpected(noted.error());
   if (auto applied = tx.apply(c, step, cause); !applied) return tl::unexpected(applied.error());
   const bool first = step.outcome == ChallengeOutcome::sent;
   return answer_of(tx, first ? core::Disposition::sent : core::Disposition::resent, c, *queued, cause.at);
@@ -257,7 +260,7 @@ Result<Answer> create(Transaction& tx, const core::CreateChallenge& command) {
     if (*newest && is_open((*newest)->row.state) && command.at < (*newest)->row.expires_at) {
       ChallengeRecord& open = **newest;
       if (open.row.expires_at - command.at >= open.row.usable_minimum)
-        return send_again(tx, open, command.message->id, command.suppressed,
+        return send_again(tx, open, command.message->id, command.suppressed, command.client,
                           Cause{command.at, command.actor});
       replaced = std::move(open);
     }
@@ -270,7 +273,7 @@ Result<Answer> send(Transaction& tx, const core::SendChallenge& command) {
   auto found = tx.challenge(command.id);
   if (!found) return tl::unexpected(found.error());
   if (!*found || (*found)->app != command.app) return refusal(RefusalKind::not_found);
-  return send_again(tx, **found, command.message, core::SuppressedUse::refuse,
+  return send_again(tx, **found, command.message, core::SuppressedUse::refuse, std::nullopt,
                     Cause{command.at, command.actor});
 }
 

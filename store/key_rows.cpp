@@ -17,7 +17,8 @@ namespace {
 constexpr std::string_view k_budgets = "budgets";
 constexpr std::size_t k_secret_size = 32;
 
-Result<std::vector<KeyId>> keys_outside(Writer& writer) {
+// Keys that have written and are not in the ring.
+Result<std::vector<KeyId>> keys_outside(Writer& writer, const KeyRing& ring) {
   std::vector<KeyId> unknown;
   Rows rows = writer.sql[WriterSql::key_all].select();
   for (;;) {
@@ -25,8 +26,33 @@ Result<std::vector<KeyId>> keys_outside(Writer& writer) {
     if (!more) return tl::unexpected(more.error());
     if (!*more) return unknown;
     const auto id = static_cast<KeyId>(rows.integer(0));
-    if (!writer.keys.has(id)) unknown.push_back(id);
+    if (!ring.has(id)) unknown.push_back(id);
   }
+}
+
+// One that the ring lacks and open challenges or unsent messages need; none: all is well.
+Result<std::optional<KeyId>> missing_key(Writer& writer, const std::vector<KeyId>& outside) {
+  for (const KeyId id : outside) {
+    const auto in_challenge = writer.sql[WriterSql::key_of_open_challenge].select(id).next();
+    if (!in_challenge) return tl::unexpected(in_challenge.error());
+    const auto in_body = writer.sql[WriterSql::key_of_body].select(id).next();
+    if (!in_body) return tl::unexpected(in_body.error());
+    if (*in_challenge || *in_body) return std::optional(id);
+  }
+  return std::optional<KeyId>{};
+}
+
+std::string needs(KeyId id, const std::string& source) {
+  return fmt::format("the database needs the key {}, which is not in {}", format_key_id(id), source);
+}
+
+// Retired in good order: nothing that they sealed is needed. Kept answers may be left; they are found with a
+// key of the ring alone and go within a day, and a key that must go is worth more than a repeat of theirs.
+Result<> forget(Writer& writer, const std::vector<KeyId>& outside) {
+  for (const KeyId id : outside) {
+    if (auto done = writer.sql[WriterSql::key_forget].run(id); !done) return done;
+  }
+  return {};
 }
 
 Result<> save_budget_secret(Writer& writer, const Secret& secret) {
@@ -48,56 +74,52 @@ Result<std::optional<SealedSecret>> sealed_budget_secret(Writer& writer) {
   return std::optional(SealedSecret{static_cast<KeyId>(rows.integer(0)), std::string(rows.blob(1))});
 }
 
-Result<> count_under(Writer& writer, const Secret& secret) {
-  auto mac = Hmac::create(secret);
-  if (!mac) return tl::unexpected(mac.error());
-  writer.budget_mac = *std::move(mac);
-  return {};
+// Absent: there is none, or no key of the ring opens it.
+Result<std::optional<Secret>> open_budget_secret(Writer& writer) {
+  const auto sealed = sealed_budget_secret(writer);
+  if (!sealed) return tl::unexpected(sealed.error());
+  if (!*sealed || !writer.keys.has((*sealed)->key)) return std::optional<Secret>{};
+  auto secret = writer.keys.unseal((*sealed)->key, Sealed::secret, core::Id{}, (*sealed)->value);
+  if (!secret && secret.error().code == Errc::corrupt) return std::optional<Secret>{};
+  if (!secret) return tl::unexpected(secret.error());
+  return std::optional<Secret>(*std::move(secret));
+}
+
+Secret new_secret(core::RandomSource& random) {
+  std::array<std::uint8_t, k_secret_size> bytes{};
+  random.fill(bytes);
+  Secret secret(std::string(bytes.begin(), bytes.end()));
+  OPENSSL_cleanse(bytes.data(), bytes.size());
+  return secret;
 }
 
 }  // namespace
 
 Result<> check_keys(Writer& writer) {
-  const auto unknown = keys_outside(writer);
-  if (!unknown) return tl::unexpected(unknown.error());
-  for (const KeyId id : *unknown) {
-    const auto in_challenge = writer.sql[WriterSql::key_of_open_challenge].select(id).next();
-    if (!in_challenge) return tl::unexpected(in_challenge.error());
-    const auto in_body = writer.sql[WriterSql::key_of_body].select(id).next();
-    if (!in_body) return tl::unexpected(in_body.error());
-    if (*in_challenge || *in_body)
-      return core::fail(Errc::invalid, fmt::format("store: the database needs the key {}, which is not in {}",
-                                                   format_key_id(id), writer.keys.source()));
-  }
-  // Retired in good order: nothing that it sealed is needed. Kept answers may be left; they are found with
-  // a key of the ring alone and go within a day, and a key that must go is worth more than a repeat of
-  // theirs.
-  for (const KeyId id : *unknown) {
-    if (auto done = writer.sql[WriterSql::key_forget].run(id); !done) return done;
-  }
+  const auto outside = keys_outside(writer, writer.keys);
+  if (!outside) return tl::unexpected(outside.error());
+  const auto missing = missing_key(writer, *outside);
+  if (!missing) return tl::unexpected(missing.error());
+  if (*missing) return core::fail(Errc::invalid, "store: " + needs(**missing, writer.keys.source()));
+  if (auto done = forget(writer, *outside); !done) return done;
   return writer.sql[WriterSql::key_add].run(writer.keys.writing());
 }
 
 Result<> load_budget_secret(Writer& writer) {
   const auto sealed = sealed_budget_secret(writer);
   if (!sealed) return tl::unexpected(sealed.error());
-  if (*sealed && writer.keys.has((*sealed)->key)) {
-    const auto secret = writer.keys.unseal((*sealed)->key, Sealed::secret, core::Id{}, (*sealed)->value);
-    if (secret) {
-      if ((*sealed)->key != writer.keys.writing()) {
-        if (auto saved = save_budget_secret(writer, *secret); !saved) return saved;
-      }
-      return count_under(writer, *secret);
-    }
-    if (secret.error().code != Errc::corrupt) return tl::unexpected(secret.error());
+  auto secret = open_budget_secret(writer);
+  if (!secret) return tl::unexpected(secret.error());
+  const bool opened = secret->has_value();
+  writer.limits_anew = *sealed && !opened;
+  if (!opened) secret->emplace(new_secret(writer.random));
+  if (!opened || (*sealed)->key != writer.keys.writing()) {
+    if (auto saved = save_budget_secret(writer, **secret); !saved) return saved;
   }
-  writer.limits_anew = sealed->has_value();
-  std::array<std::uint8_t, k_secret_size> bytes{};
-  writer.random.fill(bytes);
-  const Secret secret(std::string(bytes.begin(), bytes.end()));
-  OPENSSL_cleanse(bytes.data(), bytes.size());
-  if (auto saved = save_budget_secret(writer, secret); !saved) return saved;
-  return count_under(writer, secret);
+  auto mac = Hmac::create(**secret);
+  if (!mac) return tl::unexpected(mac.error());
+  writer.budget_mac = *std::move(mac);
+  return {};
 }
 
 Result<> note_writing_key(Transaction& tx, core::WallTime at) {
@@ -110,10 +132,24 @@ Result<core::Answer> replace_keys(Transaction& tx, const core::ReplaceKeys& comm
   auto ring = KeyRing::create(command.keys, command.source);
   if (!ring) return tl::unexpected(ring.error());
   Writer& writer = tx.writer();
+  const auto outside = keys_outside(writer, *ring);
+  if (!outside) return tl::unexpected(outside.error());
+  const auto missing = missing_key(writer, *outside);
+  if (!missing) return tl::unexpected(missing.error());
+  if (*missing) {
+    core::Refusal refusal;
+    refusal.kind = core::RefusalKind::keys_missing;
+    refusal.detail = needs(**missing, command.source);
+    return refusal;
+  }
+  // By the old ones, which may all be gone from the file.
+  const auto secret = open_budget_secret(writer);
+  if (!secret) return tl::unexpected(secret.error());
+  if (!*secret) return core::fail(Errc::corrupt, "store: the secret of the limits does not open");
   // From here on the transaction writes with the new ones, and puts the old ones back when it fails.
   tx.keep_keys(std::exchange(writer.keys, *std::move(ring)));
-  if (auto checked = check_keys(writer); !checked) return tl::unexpected(checked.error());
-  if (auto loaded = load_budget_secret(writer); !loaded) return tl::unexpected(loaded.error());
+  if (auto done = forget(writer, *outside); !done) return tl::unexpected(done.error());
+  if (auto saved = save_budget_secret(writer, **secret); !saved) return tl::unexpected(saved.error());
   if (auto noted = note_writing_key(tx, command.at); !noted) return tl::unexpected(noted.error());
   return core::Done{};
 }

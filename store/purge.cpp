@@ -19,6 +19,7 @@ struct Ended {
   std::int64_t state = 0;
   std::int64_t recipient = 0;
   std::optional<core::Id> challenge;  // of a message
+  std::optional<core::Id> message;
 };
 
 struct Dated {
@@ -51,10 +52,10 @@ class Removal {
 
  private:
   Result<std::vector<Ended>> ended(WriterSql statement, core::Seconds retention) {
-    return all_rows<Ended>(tx_.sql(statement).select(command_.at - retention, command_.limit),
-                           [](const Rows& rows) {
-                             return Ended{rows.integer(0), rows.integer(1), rows.integer(2), rows.id(3)};
-                           });
+    return all_rows<Ended>(
+        tx_.sql(statement).select(command_.at - retention, command_.limit), [](const Rows& rows) {
+          return Ended{rows.integer(0), rows.integer(1), rows.integer(2), rows.id(3), rows.id(4)};
+        });
   }
 
   Result<> challenges() {
@@ -81,6 +82,10 @@ class Removal {
       if (one.challenge) {
         if (auto done = tx_.sql(WriterSql::challenge_forget_message).run(*one.challenge, one.n); !done)
           return done;
+      }
+      // What relays said of it may name its recipient, whom an erasure no longer finds by the events alone.
+      if (const auto& id = one.challenge ? one.challenge : one.message) {
+        if (auto done = tx_.sql(WriterSql::event_hush).run(*id); !done) return done;
       }
       if (auto done = remove_one(WriterSql::message_remove, one, bad); !done) return done;
       tx_.writer().bad.bodies.erase(one.n);  // the number's next owner is another message
@@ -150,7 +155,7 @@ class Removal {
     const auto over = all_rows<Ended>(
         tx_.sql(WriterSql::suppression_over).select(command_.at - of_bounces(), command_.limit),
         [](const Rows& rows) {
-          return Ended{rows.integer(0), 0, rows.integer(1), {}};
+          return Ended{rows.integer(0), 0, rows.integer(1), {}, {}};
         });
     if (!over) return tl::unexpected(over.error());
     for (const Ended& one : *over) {

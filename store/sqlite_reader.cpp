@@ -427,10 +427,10 @@ Result<core::EventPage> SqliteReader::events(const core::EventFilter& filter) {
       const auto found = rows.next();
       if (!found) return tl::unexpected(found.error());
       if (!*found) break;
+      out.after = rows.integer(0);
+      // One that cannot be read, of a version to come or by damage, does not end the stream.
       auto event = read_event(rows);
-      if (!event) return tl::unexpected(event.error());
-      out.after = event->seq;
-      if (filter.app.empty() || event->app == filter.app) out.items.push_back(*std::move(event));
+      if (event && (filter.app.empty() || event->app == filter.app)) out.items.push_back(*std::move(event));
     }
     out.more = out.after < *newest;
     return out;

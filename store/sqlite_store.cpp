@@ -398,7 +398,9 @@ SqliteStore::SqliteStore(std::unique_ptr<State> state) : state_(std::move(state)
 SqliteStore::~SqliteStore() {
   State& s = *state_;
   // The next start has to look at what this one has not, or has found bad.
-  if (s.broken || s.gone || s.unchecked || !s.wal.empty()) return;
+  if (s.broken || s.gone || s.unchecked) return;
+  (void)vacuum_if_erased(s.writer);  // left to the next stop
+  if (!s.wal.empty()) return;
   // With a reader in the way something is left in the log, and is read at the next start.
   struct stat log {};
   if (::stat((database_in(s.state_dir) + "-wal").c_str(), &log) != 0 || log.st_size != 0) return;

@@ -64,9 +64,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"challenge_due",
      "SELECT n FROM challenge WHERE state <= 2 AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2"},
     {"challenge_over",
-     "SELECT n, state, recipient, NULL FROM challenge WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
-    {"challenge_of_recipient",
-     "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE recipient = ?1 ORDER BY app, purpose, n LIMIT ?2"},
+     "SELECT n, state, recipient, NULL, NULL FROM challenge WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
+    {"challenge_of_recipient", "SELECT n FROM challenge WHERE recipient = ?1 LIMIT ?2"},
     {"challenge_remove", "DELETE FROM challenge WHERE n = ?1"},
     {"challenge_forget_message", "UPDATE challenge SET message = NULL WHERE id = ?1 AND message = ?2"},
     {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
@@ -104,12 +103,15 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"message_any_queued", "SELECT 1 FROM message WHERE state = 0 LIMIT 1"},
     {"message_of_recipient",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE recipient = ?1 ORDER BY n DESC LIMIT ?2"},
+    {"message_numbers_of_recipient", "SELECT n FROM message WHERE recipient = ?1 ORDER BY n DESC LIMIT ?2"},
+    {"message_hush", "UPDATE message SET reply_text = NULL, verdict_detail = NULL WHERE n = ?1"},
     // Open ones are among the newest.
     {"message_unsent_of",
      "SELECT n FROM (SELECT n, app, state FROM message WHERE recipient = ?1 ORDER BY n DESC LIMIT ?3) WHERE "
      "state <= 4 AND (?2 = '' OR app = ?2)"},
     {"message_over",
-     "SELECT n, state, recipient, challenge FROM message WHERE ended_at <= ?1 ORDER BY ended_at LIMIT ?2"},
+     "SELECT n, state, recipient, challenge, id FROM message WHERE ended_at <= ?1 ORDER BY ended_at LIMIT "
+     "?2"},
     {"message_remove", "DELETE FROM message WHERE n = ?1"},
     {"clock_get", "SELECT boot, offset, shifted FROM clock"},
     {"clock_set",
@@ -157,6 +159,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
      "value = value + excluded.value"},
     {"counter_all", "SELECT name, value FROM counter"},
+    {"counter_get", "SELECT value FROM counter WHERE name = ?1"},
+    {"counter_forget", "DELETE FROM counter WHERE name = ?1"},
     // Not the messages in `sending`: their next news is a fact.
     {"next_due",
      "SELECT min(at) FROM (SELECT min(expires_at) AS at FROM challenge WHERE state <= 2 "
@@ -187,9 +191,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"bounce_of_recipient", "SELECT n FROM bounce WHERE recipient = ?1 LIMIT ?2"},
     {"bounce_erase", "DELETE FROM bounce WHERE n = ?1"},
     {"bounce_walk",
-     "SELECT n, mailbox, diagnostic FROM bounce WHERE n > ?1 AND (recipient IS NULL OR diagnostic IS NOT "
-     "NULL) "
-     "ORDER BY n LIMIT ?2"},
+     "SELECT n, mailbox, diagnostic, recipient, message FROM bounce WHERE n > ?1 ORDER BY n LIMIT ?2"},
     {"bounce_hush", "UPDATE bounce SET mailbox = NULL, diagnostic = NULL WHERE n = ?1"},
     {"bounce_first", "SELECT n, at, recipient FROM bounce WHERE n > 0 ORDER BY n LIMIT ?1"},
     {"bounce_remove", "DELETE FROM bounce WHERE n <= ?1"},
@@ -256,6 +258,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"evidence_over", "SELECT recipient, app FROM evidence WHERE at <= ?1 ORDER BY at LIMIT ?2"},
     {"evidence_remove", "DELETE FROM evidence WHERE recipient = ?1 AND app = ?2"},
     {"evidence_erase", "DELETE FROM evidence WHERE recipient = ?1"},
+    {"evidence_hush", "UPDATE evidence SET verdict_detail = NULL WHERE recipient = ?1"},
     {"usage_newest", "SELECT part, times FROM usage WHERE key = ?1 ORDER BY part DESC LIMIT 1"},
     {"usage_part", "SELECT part, times FROM usage WHERE key = ?1 AND part = ?2"},
     {"usage_save",

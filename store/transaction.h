@@ -186,7 +186,9 @@ class Transaction {
   // After it: the writer takes over what this transaction knows.
   void take_over();
   // The ring that the writer had before this transaction replaced it.
-  void keep_keys(KeyRing before) { keys_before_.emplace(std::move(before)); }
+  void keep_keys(KeyRing before) {
+    if (!keys_before_) keys_before_.emplace(std::move(before));
+  }
   // After a ROLLBACK.
   void put_back();
   [[nodiscard]] core::Result<std::optional<core::WallTime>> next_due();

@@ -63,12 +63,11 @@ Result<std::optional<WallTime>> Window::nth_newest(std::int64_t n) {
   if (n <= in_newest) return std::optional(newest_->times[static_cast<std::size_t>(in_newest - n)]);
   const std::int64_t before = n - in_newest - 1;  // 0 is the last one of the part before
   const auto part = load(newest_->part - 1 - before / k_uses_a_part);
-  if (!part) return tl::unexpected(part.error());
-  if (*part == nullptr) return std::optional<WallTime>{};
-  const auto& times = (*part)->times;
-  if (std::cmp_not_equal(times.size(), k_uses_a_part))
-    return core::fail(Errc::corrupt, "store: a part of usage is not full");
-  return std::optional(times[static_cast<std::size_t>(k_uses_a_part - 1 - before % k_uses_a_part)]);
+  // One that is damaged is as good as gone: it must not keep its owner out for ever.
+  if (!part && part.error().code != Errc::corrupt) return tl::unexpected(part.error());
+  if (!part || *part == nullptr || std::cmp_not_equal((*part)->times.size(), k_uses_a_part))
+    return std::optional<WallTime>{};
+  return std::optional((*part)->times[static_cast<std::size_t>(k_uses_a_part - 1 - before % k_uses_a_part)]);
 }
 
 Result<const UsagePart*> Window::load(std::int64_t part) {
@@ -81,10 +80,14 @@ Result<const UsagePart*> Window::load(std::int64_t part) {
   return older_ ? &*older_ : nullptr;
 }
 
+bool Window::counts(WallTime time, const core::Rate& rate) const {
+  return time + rate.period > now_ && time <= now_ + k_ahead;
+}
+
 Result<std::optional<WallTime>> Window::full_until(const core::Rate& rate) {
   const auto last = nth_newest(rate.max);
   if (!last) return tl::unexpected(last.error());
-  if (!*last || **last + rate.period <= now_) return std::optional<WallTime>{};
+  if (!*last || !counts(**last, rate)) return std::optional<WallTime>{};
   return std::optional(**last + core::Millis{rate.period});
 }
 
@@ -94,7 +97,7 @@ Result<int> Window::room(const core::Rate& rate, int most) {
   for (int j = 1; j <= highest; ++j) {
     const auto in_the_way = nth_newest(rate.max - j + 1);
     if (!in_the_way) return tl::unexpected(in_the_way.error());
-    if (*in_the_way && **in_the_way + rate.period > now_) return j - 1;
+    if (*in_the_way && counts(**in_the_way, rate)) return j - 1;
   }
   return highest;
 }
@@ -144,6 +147,11 @@ Result<> UsageCache::add(const std::string& key, WallTime at, const UsageMemory&
     e.newest = UsagePart{next, {}};
   }
   if (!e.newest) e.newest.emplace();
+  // From when the clock was ahead: it would count for as long as the clock was wrong.
+  if (!e.newest->times.empty() && e.newest->times.back() > at + k_ahead) {
+    if (auto gone = tx_.sql(WriterSql::usage_trim).run(Blob{key}, INT64_MAX); !gone) return gone;
+    e = Entry{UsagePart{}, {}, false};
+  }
   // A clock that crept back does not put a use before an earlier one.
   if (!e.newest->times.empty()) at = std::max(at, e.newest->times.back());
   e.newest->times.push_back(at);

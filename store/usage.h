@@ -20,6 +20,7 @@
 namespace mailotp::store {
 
 inline constexpr std::int64_t k_uses_a_part = 32;
+inline constexpr core::Millis k_ahead{60'000};  // a later time is from when the clock was wrong
 
 struct UsagePart {
   std::int64_t part = 0;  // 0, 1, …
@@ -52,6 +53,7 @@ class Window {
   [[nodiscard]] core::Result<std::optional<core::WallTime>> nth_newest(std::int64_t n);
 
  private:
+  [[nodiscard]] bool counts(core::WallTime time, const core::Rate& rate) const;
   [[nodiscard]] core::Result<const UsagePart*> load(std::int64_t part);
 
   UsageSource& source_;

@@ -32,6 +32,8 @@ Problem problem_of(core::RefusalKind kind) {
       return Problem::idempotency_mismatch;
     case core::RefusalKind::recipient_suppressed:
       return Problem::recipient_suppressed;
+    case core::RefusalKind::keys_missing:
+      return Problem::configuration_invalid;
   }
   return Problem::internal;
 }
@@ -55,6 +57,7 @@ std::string detail_of(const core::Refusal& refusal) {
       return "the Idempotency-Key belongs to another request";
     case core::RefusalKind::recipient_suppressed:
       return "the address is left alone: mails to it have bounced";
+    case core::RefusalKind::keys_missing:
     case core::RefusalKind::resend_cooldown:
     case core::RefusalKind::sends_exhausted:
     case core::RefusalKind::template_unknown:

@@ -72,8 +72,10 @@ void EventStreams::add(EventRequest request, Responder responder) {
   if (finishing_)
     return responder.respond(
         problem(Problem::shutting_down, "the daemon is stopping; come back", request.request_id));
-  if (by_uid_[request.uid] >= k_per_uid) return responder.respond(too_many(request.request_id));
-  ++by_uid_[request.uid];
+  // Two apps of one uid do not take each other's.
+  std::size_t& open_ones = by_owner_[{request.uid, request.app}];
+  if (open_ones >= k_per_uid) return responder.respond(too_many(request.request_id));
+  ++open_ones;
   const Key key = next_key_++;
   auto made = std::make_unique<Stream>();
   made->request = std::move(request);
@@ -107,6 +109,8 @@ void EventStreams::open(Key key, Stream& stream) {
   StreamHead head;
   head.content_type = server_sent ? "text/event-stream" : "application/x-ndjson";
   head.headers.emplace_back("X-Accel-Buffering", "no");
+  // Where it begins, for a consumer that is cut before it has seen an event.
+  head.headers.emplace_back("X-Event-Cursor", event_cursor(stream.after));
   Responder responder = *std::exchange(stream.responder, std::nullopt);
   stream.stream.emplace(responder.stream(std::move(head)));
   stream.stream->on_writable([this, key] { look(key); });
@@ -167,11 +171,18 @@ void EventStreams::take(Key key, const core::Result<core::EventPage>& page) {
     stream->stale = true;
     return open(key, *stream);
   }
-  stream->after = page->after;
-  if (page->more) stream->stale = true;
   const std::string text = stream->text_of(*page);
-  if (!text.empty() && stream->stream->write(text)) return;  // on_writable goes on
-  look(key);
+  if (text.empty()) {
+    stream->after = page->after;
+    if (page->more) stream->stale = true;
+    return look(key);
+  }
+  // Taken or not: a heartbeat may have come first, and its end reads this page again.
+  const bool taken = stream->stream->write(text);
+  stream = find(key);
+  if (stream == nullptr) return;  // what it wrote into was gone
+  if (taken) stream->after = page->after;
+  if (!taken || page->more) stream->stale = true;
 }
 
 void EventStreams::refuse(Key key, const HttpResponse& answer) {
@@ -190,7 +201,8 @@ void EventStreams::beat() {
     if (stream == nullptr || !stream->stream) continue;
     if (stream->stale) {
       look(key);
-    } else if (stream->request.format == EventFormat::server_sent && stream->stream->writable()) {
+    } else if (stream->request.format == EventFormat::server_sent && !stream->reading &&
+               stream->stream->writable()) {
       (void)stream->stream->write(": still here\n\n");  // it is writable
     }
   }
@@ -201,7 +213,7 @@ void EventStreams::finish() {
   finishing_ = true;
   heartbeat_.stop();
   auto streams = std::exchange(streams_, {});
-  by_uid_.clear();
+  by_owner_.clear();
   for (auto& [key, stream] : streams) {
     if (stream->stream)
       stream->stream->end();
@@ -214,8 +226,8 @@ void EventStreams::finish() {
 void EventStreams::forget(Key key) {
   const auto at = streams_.find(key);
   if (at == streams_.end()) return;
-  const auto count = by_uid_.find(at->second->request.uid);
-  if (--count->second == 0) by_uid_.erase(count);
+  const auto count = by_owner_.find({at->second->request.uid, at->second->request.app});
+  if (--count->second == 0) by_owner_.erase(count);
   const auto gone = std::exchange(at->second, nullptr);  // what it closes may come back here
   streams_.erase(at);
   if (streams_.empty()) heartbeat_.stop();

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include <uv.h>
 
@@ -69,7 +71,7 @@ class EventStreams {
   Key next_key_ = 1;
   bool finishing_ = false;
   std::unordered_map<Key, std::unique_ptr<Stream>> streams_;
-  std::unordered_map<uid_t, std::size_t> by_uid_;
+  std::map<std::pair<uid_t, std::string>, std::size_t> by_owner_;  // uid and app
 };
 
 // The cursor of an event, opaque to clients; absent for a text that is none.

@@ -1,10 +1,12 @@
-// What a reload has done.
+// What a reload has done, or why it has changed nothing.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <string>
 
-#include "core/result.h"
+#include <tl/expected.hpp>
 
 namespace mailotp::daemon {
 
@@ -13,7 +15,18 @@ struct Reloaded {
   bool from_credential = false;  // systemd's: a new file is seen by a new start only
   bool restart_needed = false;   // the configuration has changed, and this version reads it at the start
 };
-// An error: nothing has changed. Errc::busy: another one is under way.
-using ReloadDone = std::function<void(core::Result<Reloaded>)>;
+
+struct ReloadFailure {
+  enum class Why : std::uint8_t {
+    busy,      // another one is under way, or too much waits
+    files,     // configuration, templates or keys cannot be used
+    store,     // it cannot be written at present
+    stopping,  // the daemon
+  };
+  Why why = Why::files;
+  std::string what;
+};
+
+using ReloadDone = std::function<void(tl::expected<Reloaded, ReloadFailure>)>;
 
 }  // namespace mailotp::daemon

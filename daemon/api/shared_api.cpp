@@ -88,7 +88,6 @@ void get_recipient(Services& services, Audience audience, const HttpRequest& req
       recipient_json);
 }
 
-// ?after=, or what a consumer of server-sent events sends when it comes back.
 void get_events(Services& services, Audience audience, const HttpRequest& request, Responder responder) {
   auto app = app_of(services, audience, request);
   if (!app) return responder.respond(make_problem(app.error(), request.request_id));
@@ -99,8 +98,9 @@ void get_events(Services& services, Audience audience, const HttpRequest& reques
   asked.request_id = request.request_id;
   if (request.header("accept").find("application/x-ndjson") != std::string_view::npos)
     asked.format = EventFormat::ndjson;
-  std::string cursor = query_value(request, "after");
-  if (cursor.empty()) cursor = request.header("last-event-id");
+  // A consumer of server-sent events comes back to the same URL, and with the header knows better.
+  std::string cursor(request.header("last-event-id"));
+  if (cursor.empty()) cursor = query_value(request, "after");
   if (!cursor.empty()) {
     // One that cannot be read is refused like one that no event had.
     asked.after = parse_event_cursor(cursor).value_or(INT64_MAX);
@@ -143,10 +143,13 @@ void add_shared_api(Router& router, Services& services, Audience audience) {
   router.on("GET", "/healthz", [](const HttpRequest&, const std::string&, Responder responder) {
     responder.respond(ok_json(R"({"alive":true})"));
   });
-  router.on("GET", "/readyz", [&services](const HttpRequest&, const std::string&, Responder responder) {
-    const ReadyView& view = services.health.view();
-    responder.respond(ok_json(ready_json(view), view.ready ? 200 : 503));
-  });
+  router.on("GET", "/readyz",
+            [&services, audience](const HttpRequest&, const std::string&, Responder responder) {
+              const ReadyView& view = services.health.view();
+              // The names of apps are the operators'.
+              const Braked braked = audience == Audience::operators ? Braked::shown : Braked::hidden;
+              responder.respond(ok_json(ready_json(view, braked), view.ready ? 200 : 503));
+            });
   router.on("GET", "/v1", [&services](const HttpRequest&, const std::string&, Responder responder) {
     responder.respond(ok_json(version_json(services.health.view().mode)));
   });

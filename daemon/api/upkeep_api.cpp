@@ -30,13 +30,23 @@ class Erasing : public std::enable_shared_from_this<Erasing> {
     // Kept alive by its own completion.
     const bool asked = services_.store.submit(
         next_, [self = shared_from_this()](const core::Outcome& outcome) { self->stepped(outcome); });
-    if (!asked)
-      responder_.respond(problem(Problem::overloaded, "more requests wait than can be taken", request_id_));
+    if (asked) return;
+    unfinished();
+    responder_.respond(problem(Problem::overloaded, "more requests wait than can be taken", request_id_));
   }
 
  private:
+  // Some of it may be gone: to be asked for again.
+  void unfinished() {
+    services_.log.write(core::LogLevel::warning, fmt::format("event=erase_unfinished rows={} uid={}",
+                                                             next_.rows_before, next_.actor.uid));
+  }
+
   void stepped(const core::Outcome& outcome) {
-    if (!outcome) return responder_.respond(error_answer(outcome.error(), request_id_));
+    if (!outcome) {
+      unfinished();
+      return responder_.respond(error_answer(outcome.error(), request_id_));
+    }
     const auto* erased = std::get_if<core::Erased>(&*outcome);
     if (erased == nullptr) return responder_.respond(problem(Problem::internal, "no answer", request_id_));
     next_.rows_before += erased->rows;
@@ -64,15 +74,27 @@ void post_erase(Services& services, const HttpRequest& request, Responder respon
   std::make_shared<Erasing>(services, std::move(command), request.request_id, std::move(responder))->step();
 }
 
+Problem problem_of(ReloadFailure::Why why) {
+  switch (why) {
+    case ReloadFailure::Why::busy:
+      return Problem::overloaded;
+    case ReloadFailure::Why::files:
+      return Problem::configuration_invalid;
+    case ReloadFailure::Why::store:
+      return Problem::storage_unavailable;
+    case ReloadFailure::Why::stopping:
+      return Problem::shutting_down;
+  }
+  return Problem::internal;
+}
+
 void post_reload(Services& services, const HttpRequest& request, Responder responder) {
   if (const auto nothing = parse_nothing(request.body); !nothing)
     return responder.respond(make_problem(nothing.error(), request.request_id));
   auto held = std::make_shared<Responder>(std::move(responder));  // std::function wants copies
-  services.reload([held, id = request.request_id](core::Result<Reloaded> done) {
-    if (done) return held->respond(ok_json(reloaded_json(*done)));
-    if (done.error().code == core::Errc::busy)
-      return held->respond(problem(Problem::overloaded, done.error().what, id));
-    held->respond(problem(Problem::configuration_invalid, done.error().what, id));
+  services.reload([held, id = request.request_id](const tl::expected<Reloaded, ReloadFailure>& done) {
+    held->respond(done ? ok_json(reloaded_json(*done))
+                       : problem(problem_of(done.error().why), done.error().what, id));
   });
 }
 

@@ -301,7 +301,7 @@ std::string recipient_json(const core::RecipientView& recipient) {
                {"last_verdict", verdict_value(recipient.last_verdict)}});
 }
 
-std::string ready_json(const ReadyView& view) {
+std::string ready_json(const ReadyView& view, Braked braked) {
   ordered_json relays = ordered_json::object();
   for (const ReadyView::Relay& relay : view.relays)
     relays[relay.name] = relay.state;
@@ -311,7 +311,7 @@ std::string ready_json(const ReadyView& view) {
                         {"relays", std::move(relays)},
                         {"bounces", view.bounces}};
   if (view.foreign_mails > k_foreign_told) value["bounces_foreign"] = view.foreign_mails;
-  if (!view.braked.empty()) value["braked"] = view.braked;
+  if (braked == Braked::shown && !view.braked.empty()) value["braked"] = view.braked;
   return dump(value);
 }
 

@@ -52,7 +52,8 @@ struct ReadyView {
   std::uint64_t foreign_mails = 0;
   std::vector<std::string> braked;  // apps whose sends the brake holds
 };
-[[nodiscard]] std::string ready_json(const ReadyView& view);
+enum class Braked : std::uint8_t { hidden, shown };
+[[nodiscard]] std::string ready_json(const ReadyView& view, Braked braked);
 [[nodiscard]] std::string relays_json(const ReadyView& view);
 [[nodiscard]] std::string relay_json(const ReadyView::Relay& relay);
 [[nodiscard]] std::string relay_test_json(const std::string& relay, bool ok,

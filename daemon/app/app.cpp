@@ -268,7 +268,7 @@ void App::Parts::connect() {
 void App::Parts::connect_api() {
   waits.emplace(&loop.loop, *reader);
   events.emplace(&loop.loop, *reader);
-  reload.emplace(config_path, config_text, *reader, *store, *tokens, log);
+  reload.emplace(config_path, config_text, config.daemon.key_file, *reader, *store, *tokens, log);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
   apps.emplace(config, rules, log);
   services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *events, *health, *relay_tests,
@@ -379,7 +379,7 @@ tl::expected<void, StartFailure> App::start() {
   p.terminate.emplace(&p.loop.loop, SIGTERM, [&p] { p.drain(); });
   p.interrupt.emplace(&p.loop.loop, SIGINT, [&p] { p.drain(); });
   p.hang_up.emplace(&p.loop.loop, SIGHUP, [&p] {
-    p.reload->run([](const core::Result<Reloaded>&) {});  // it is in the log
+    p.reload->run([](const auto&) {});  // it is in the log
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
   p.agent->start();
@@ -413,6 +413,7 @@ void App::Parts::drain() {
   delivery->stop_claiming();
   waits->finish();
   events->finish();
+  reload->stop();
   apps_server->drain([this] { drained_one(); });
   admin_server->drain([this] { drained_one(); });
   agent->drain(k_dot_grace, [this] { drained_one(); });

@@ -3,12 +3,12 @@
 #include <memory>
 #include <optional>
 #include <utility>
-#include <vector>
+#include <variant>
 
 #include <fmt/format.h>
 
 #include "daemon/app/places.h"
-#include "daemon/config/accounts.h"
+#include "daemon/app/senders.h"
 #include "daemon/config/config_file.h"
 #include "daemon/state/clock.h"
 #include "store/key_file.h"
@@ -16,7 +16,6 @@
 
 namespace mailotp::daemon {
 
-using core::Errc;
 using core::Result;
 
 // What one reading brought; handed from thread to thread.
@@ -28,7 +27,13 @@ struct Reload::Files {
 
 namespace {
 
+using Why = ReloadFailure::Why;
+
 constexpr std::string_view k_credential = "otp-key";
+
+tl::unexpected<ReloadFailure> failure(Why why, std::string what) {
+  return tl::unexpected(ReloadFailure{why, std::move(what)});
+}
 
 }  // namespace
 
@@ -39,56 +44,68 @@ KeyPlace key_place(const std::string& configured) {
   return place;
 }
 
-Reload::Reload(std::string config_path, std::string config_text, ReaderThread& reader, StoreThread& store,
-               CurrentTokens& tokens, core::Log& log)
+Reload::Reload(std::string config_path, std::string config_text, std::string key_file, ReaderThread& reader,
+               StoreThread& store, CurrentTokens& tokens, core::Log& log)
     : config_path_(std::move(config_path)),
       config_text_(std::move(config_text)),
+      key_file_(std::move(key_file)),
       reader_(reader),
       store_(store),
       tokens_(tokens),
       log_(log) {}
 
 void Reload::run(ReloadDone done) {
-  if (done_) return done(core::fail(Errc::busy, "a reload is under way"));
+  if (done_) return done(failure(Why::busy, "a reload is under way"));
   done_ = std::move(done);
-  const auto read = [path = config_path_,
-                     before = config_text_](core::StoreReader&) -> Result<std::shared_ptr<Files>> {
-    const auto loaded = load_config(path, SystemAccounts());
-    if (!loaded) return tl::unexpected(loaded.error());
-    auto files = std::make_shared<Files>();
-    files->told.restart_needed = loaded->text != before;
-    const KeyPlace place = key_place(loaded->config.daemon.key_file);
-    files->told.from_credential = place.is_credential;
-    auto keys = store::load_key_file(place.path);
-    if (!keys) return tl::unexpected(keys.error());
-    const auto ring = store::KeyRing::create(*keys, place.path);
-    if (!ring) return tl::unexpected(ring.error());
-    auto tokens = mail::KeyedTokens::create(ring->token_keys());
-    if (!tokens) return tl::unexpected(tokens.error());
-    files->tokens = *std::move(tokens);
-    files->told.keys = keys->size();
-    files->order.keys = *std::move(keys);
-    files->order.source = place.path;
-    return files;
-  };
+  const auto read = [path = config_path_, before = config_text_, place = key_place(key_file_)](
+                        core::StoreReader&) { return read_files(path, before, place); };
   const bool asked = reader_.read<std::shared_ptr<Files>>(
       read, [this](Result<std::shared_ptr<Files>> files) { take(files); });
-  if (!asked) finish(core::fail(Errc::busy, "too many requests wait to be read"));
+  if (!asked) finish(failure(Why::busy, "too many requests wait to be read"));
+}
+
+Result<std::shared_ptr<Reload::Files>> Reload::read_files(const std::string& path, const std::string& before,
+                                                          const KeyPlace& place) {
+  const auto loaded = load_config(path);
+  if (!loaded) return tl::unexpected(loaded.error());
+  auto files = std::make_shared<Files>();
+  auto keys = store::load_key_file(place.path);
+  if (!keys) return tl::unexpected(keys.error());
+  const auto ring = store::KeyRing::create(*keys, place.path);
+  if (!ring) return tl::unexpected(ring.error());
+  auto tokens = mail::KeyedTokens::create(ring->token_keys());
+  if (!tokens) return tl::unexpected(tokens.error());
+  // The start would refuse them.
+  if (const auto composer = make_composer(loaded->config, *tokens); !composer)
+    return tl::unexpected(composer.error());
+  files->tokens = *std::move(tokens);
+  files->told = {keys->size(), place.is_credential, loaded->text != before};
+  files->order.keys = *std::move(keys);
+  files->order.source = place.path;
+  return files;
 }
 
 void Reload::take(const Result<std::shared_ptr<Files>>& read) {
-  if (!read) return finish(tl::unexpected(read.error()));
+  if (!done_) return;  // the daemon stops
+  if (!read) return finish(failure(Why::files, read.error().what));
   const std::shared_ptr<Files>& files = *read;
   files->order.at = wall_now();
   const bool asked = store_.submit(std::move(files->order), [this, files](const core::Outcome& outcome) {
-    if (!outcome) return finish(tl::unexpected(outcome.error()));
+    if (!outcome) return finish(failure(Why::store, outcome.error().what));
+    if (const auto* refusal = std::get_if<core::Refusal>(&*outcome))
+      return finish(failure(Why::files, refusal->detail));
     tokens_.replace(*std::move(files->tokens));
     finish(files->told);
   });
-  if (!asked) finish(core::fail(Errc::busy, "more requests wait than can be taken"));
+  if (!asked) finish(failure(Why::busy, "more requests wait than can be taken"));
 }
 
-void Reload::finish(Result<Reloaded> result) {
+void Reload::stop() {
+  if (done_) finish(failure(Why::stopping, "the daemon is stopping"));
+}
+
+void Reload::finish(tl::expected<Reloaded, ReloadFailure> result) {
+  if (!done_) return;  // told already
   if (!result)
     log_.write(core::LogLevel::error, fmt::format("event=reload_refused what=\"{}\"", result.error().what));
   else

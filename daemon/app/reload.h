@@ -3,6 +3,7 @@
 // files are read on the reader's thread.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "core/log.h"
@@ -22,20 +23,27 @@ struct KeyPlace {
 
 class Reload {
  public:
-  // `config_text`: what the file held at the start. All references outlive it.
-  Reload(std::string config_path, std::string config_text, ReaderThread& reader, StoreThread& store,
-         CurrentTokens& tokens, core::Log& log);
+  // The files as they were at the start; `config_text` is what the configuration said. All references outlive
+  // it.
+  Reload(std::string config_path, std::string config_text, std::string key_file, ReaderThread& reader,
+         StoreThread& store, CurrentTokens& tokens, core::Log& log);
 
   // One at a time. Logs what came of it, too.
   void run(ReloadDone done);
+  // The daemon stops: whoever waits is told so.
+  void stop();
 
  private:
   struct Files;
+  [[nodiscard]] static core::Result<std::shared_ptr<Files>> read_files(const std::string& path,
+                                                                       const std::string& before,
+                                                                       const KeyPlace& place);
   void take(const core::Result<std::shared_ptr<Files>>& read);
-  void finish(core::Result<Reloaded> result);
+  void finish(tl::expected<Reloaded, ReloadFailure> result);
 
   std::string config_path_;
   std::string config_text_;
+  std::string key_file_;
   ReaderThread& reader_;
   StoreThread& store_;
   CurrentTokens& tokens_;

@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 
 #include "daemon/app/places.h"
+#include "mail/compose/keyed_tokens.h"
+#include "store/key_file.h"
 
 namespace mailotp::daemon {
 
@@ -80,6 +82,16 @@ core::Result<mail::MailComposer> make_composer(const core::Config& config, const
     settings.apps.emplace(app.name, std::move(*sender));
   }
   return mail::MailComposer(std::move(*common), std::move(settings));
+}
+
+core::Result<> check_senders(const core::Config& config) {
+  std::vector<core::Secret> no_secret;
+  no_secret.emplace_back(std::string(store::k_master_key_size, '\0'));
+  const auto tokens = mail::KeyedTokens::create(no_secret);
+  if (!tokens) return tl::unexpected(tokens.error());
+  const auto composer = make_composer(config, *tokens);
+  if (!composer) return tl::unexpected(composer.error());
+  return {};
 }
 
 }  // namespace mailotp::daemon

@@ -1,5 +1,5 @@
-// What mails are made with: the common sender and templates, and each app's own. Blocking file access; for
-// the start.
+// What mails are made with: the common sender and templates, and each app's own. Blocking file access: not on
+// the loop, but for the start.
 #pragma once
 
 #include "core/config.h"
@@ -13,5 +13,8 @@ namespace mailotp::daemon {
 // where a purpose names one that an app may use.
 [[nodiscard]] core::Result<mail::MailComposer> make_composer(const core::Config& config,
                                                              const core::BounceTokens& tokens);
+
+// Whether make_composer() would make one.
+[[nodiscard]] core::Result<> check_senders(const core::Config& config);
 
 }  // namespace mailotp::daemon

@@ -60,6 +60,19 @@ std::string printable(std::string_view line) {
   return out;
 }
 
+bool begins_field(std::string_view line) {
+  const std::size_t name = line.find_first_not_of("abcdefghijklmnopqrstuvwxyz_");
+  return name != std::string_view::npos && name != 0 && line[name] == '=';
+}
+
+// A quote ends a value only where another field begins or the line ends: a value may have quotes inside.
+std::size_t end_of_quoted(std::string_view line) {
+  for (std::size_t at = line.find("\" "); at != std::string_view::npos; at = line.find("\" ", at + 1)) {
+    if (begins_field(line.substr(at + 2))) return at;
+  }
+  return line.ends_with('"') ? line.size() - 1 : line.size();
+}
+
 // The fields of "event=… key=value key=\"a value\"" as members of a JSON object, all of them strings.
 std::string json_members(std::string_view line) {
   std::string out;
@@ -70,9 +83,7 @@ std::string json_members(std::string_view line) {
     line.remove_prefix(equals + 1);
     const bool quoted = line.starts_with('"');
     if (quoted) line.remove_prefix(1);
-    // A quote ends a value only where a field or the line ends: a value may have quotes inside.
-    std::size_t end = quoted ? line.find("\" ") : line.find(' ');
-    if (end == std::string_view::npos) end = quoted && line.ends_with('"') ? line.size() - 1 : line.size();
+    const std::size_t end = quoted ? end_of_quoted(line) : std::min(line.find(' '), line.size());
     const std::string_view value = line.substr(0, end);
     out += fmt::format(",{}:{}", nlohmann::json(key).dump(),
                        nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

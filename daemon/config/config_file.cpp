@@ -72,6 +72,16 @@ core::Result<LoadedConfig> parse_with(std::string_view text, std::string_view fi
   return loaded;
 }
 
+core::Result<LoadedConfig> load_with(const std::string& path, const Accounts* accounts) {
+  auto text = read_file(path);
+  if (!text) return tl::unexpected(text.error());
+  auto loaded = parse_with(*text, path, accounts);
+  if (!loaded) return loaded;
+  loaded->path = path;
+  loaded->text = *std::move(text);
+  return loaded;
+}
+
 }  // namespace
 
 core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name) {
@@ -84,13 +94,11 @@ core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view 
 }
 
 core::Result<LoadedConfig> load_config(const std::string& path, const Accounts& accounts) {
-  auto text = read_file(path);
-  if (!text) return tl::unexpected(text.error());
-  auto loaded = parse_config(*text, path, accounts);
-  if (!loaded) return loaded;
-  loaded->path = path;
-  loaded->text = *std::move(text);
-  return loaded;
+  return load_with(path, &accounts);
+}
+
+core::Result<LoadedConfig> load_config(const std::string& path) {
+  return load_with(path, nullptr);
 }
 
 }  // namespace mailotp::daemon

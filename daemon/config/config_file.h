@@ -36,5 +36,7 @@ struct LoadedConfig {
 
 // Errc::not_found, Errc::io: the file cannot be read (the reason is the system's); else as parse_config.
 [[nodiscard]] core::Result<LoadedConfig> load_config(const std::string& path, const Accounts& accounts);
+// As the pure parse_config.
+[[nodiscard]] core::Result<LoadedConfig> load_config(const std::string& path);
 
 }  // namespace mailotp::daemon

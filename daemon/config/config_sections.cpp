@@ -259,13 +259,15 @@ void read_delivery(const Node* table, core::Config& out, Findings& findings) {
   out.breaker.jitter_percent = out.delivery.jitter_percent;
 }
 
+constexpr int k_most_floor = 1'000'000'000;  // never reached
+
 // In development no mail leaves, so nobody is flooded: without a table of its own the brake stays off.
 core::BrakeConfig read_brake(const Node* table, core::Mode mode, Findings& findings) {
   core::BrakeConfig out;
-  if (table == nullptr && mode == core::Mode::development) out.floor = std::numeric_limits<int>::max();
+  if (table == nullptr && mode == core::Mode::development) out.floor = k_most_floor;
   TableReader in(table, "brake", findings);
   in.whole("ratio", out.ratio, 1, 1'000'000);
-  in.whole("floor", out.floor, 1, 1'000'000'000);
+  in.whole("floor", out.floor, 1, k_most_floor);
   in.duration("period", out.period, Seconds{10}, k_day);
   in.finish();
   return out;

@@ -93,8 +93,18 @@ TEST_CASE("the counts of the brake leave with their slots") {
   // Four are one too many: the two of the first slot, with the right code, and the next two must go.
   const core::WallTime passes = counts.passes_at(brake);
   CHECK(passes == core::brake_slot(brake, start + 20s) + 2s + 100s);
-  counts.forget_before(core::first_brake_slot(brake, passes - 1ms));
+  counts.keep_between(core::first_brake_slot(brake, passes - 1ms), passes);
   CHECK(core::is_braked(brake, counts.total()));
-  counts.forget_before(core::first_brake_slot(brake, passes));
+  counts.keep_between(core::first_brake_slot(brake, passes), passes);
   CHECK_FALSE(core::is_braked(brake, counts.total()));
+}
+
+TEST_CASE("a slot from when the clock was ahead does not count") {
+  const core::BrakeConfig brake{2, 4, 100s};
+  const core::WallTime now = core::from_unix_ms(1'800'000'000'000);
+  core::BrakeCounts counts;
+  counts.add({core::brake_slot(brake, now + 24h), {100, 0}});
+  counts.add({core::brake_slot(brake, now), {1, 0}});
+  counts.keep_between(core::first_brake_slot(brake, now), now);
+  CHECK(counts.total() == core::BrakeCount{1, 0});
 }

@@ -133,6 +133,92 @@ TEST_CASE("words of bounces that name an erased address go, too") {
   CHECK(bytes.find("of erased") == std::string::npos);
 }
 
+TEST_CASE("what a relay said of a mail goes with its row, before nobody finds it any more") {
+  StoreFixture f;
+  f.retention.challenges = 60s;
+  f.retention.messages = 60s;
+  f.close();
+  f.open();
+  REQUIRE(f.store->recover(f.now));
+  (void)f.created("erased@example.org");
+  const auto jobs = f.claim();
+  f.done(f.fact(
+      core::JobRefused{jobs[0].key, core::Stage::rcpt, {550, "5.1.1", "<erased@example.org> unknown"}}));
+  f.now += 700s;
+  f.done(core::Sweep{f.now});
+  f.now += 120s;
+  (void)f.run(core::Purge{.at = f.now});
+  Database db(f.database_path());
+  REQUIRE(db.value("SELECT count(*) FROM message") == "0");
+  CHECK(db.value("SELECT count(*) FROM event WHERE message IS NOT NULL") != "0");
+  CHECK(db.value("SELECT count(*) FROM event WHERE message IS NOT NULL AND detail IS NOT NULL") == "0");
+}
+
+TEST_CASE("words that name an erased address go from the mails of others, too") {
+  StoreFixture f;
+  const core::ChallengeView bob = f.created("bob@example.org");
+  const auto jobs = f.claim();
+  f.done(f.fact(core::JobRefused{
+      jobs[0].key, core::Stage::rcpt, {550, "5.1.1", "rcpt=erased@example.org unknown, forwarded"}}));
+  REQUIRE(f.message_view(bob.message->id).verdict);
+  CHECK(erase(f, "erased@example.org") > 0);
+  CHECK(f.message_view(bob.message->id).state == core::MessageState::failed);
+  f.close();
+  CHECK(bytes_of(f).find("bob@example.org") != std::string::npos);
+  CHECK(bytes_of(f).find("erased@example.org") == std::string::npos);
+}
+
+// SQLite leaves copies between the cells of pages that it has split or merged.
+TEST_CASE("no page keeps a copy of an erased address, after many rows came and changed") {
+  StoreFixture f;
+  constexpr int k_many = 900;
+  const auto address = [](int i) { return "person" + std::to_string(i * 7919 % 10'000) + "@example.org"; };
+  std::vector<core::Command> batch;
+  for (int i = 0; i < k_many; ++i)
+    batch.emplace_back(f.create_command(address(i)));
+  (void)f.commit(std::move(batch));
+  batch.clear();
+  auto jobs = f.claim(k_many);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const core::Job& job = jobs[i * 337 % jobs.size()];
+    batch.emplace_back(f.fact(core::JobRefused{
+        job.key, core::Stage::rcpt, {550, "5.1.1", std::string(i % 150, 'x') + " <" + job.recipient + ">"}}));
+  }
+  (void)f.commit(std::move(batch));
+  batch.clear();
+  std::vector<std::string> gone;
+  for (int i = 0; i < k_many; i += 3)
+    gone.push_back(address(i));
+  for (const std::string& one : gone) {
+    core::Erase command;
+    command.at = f.now;
+    command.address = *core::parse_address(one);
+    command.limit = 5'000;
+    batch.emplace_back(command);
+  }
+  (void)f.commit(std::move(batch));
+  f.close();
+  const std::string bytes = bytes_of(f);
+  for (const std::string& one : gone) {
+    CAPTURE(one);
+    CHECK(bytes.find(one) == std::string::npos);
+  }
+  CHECK(bytes.find(address(1)) != std::string::npos);
+}
+
+TEST_CASE("a row that cannot be read is erased all the same") {
+  StoreFixture f;
+  (void)f.created("erased@example.org");
+  f.close();
+  Database(f.database_path()).run("UPDATE challenge SET state = 77");
+  Database(f.database_path()).run("UPDATE message SET state = 77");
+  f.open();
+  REQUIRE(f.store->recover(f.now));
+  CHECK(erase(f, "erased@example.org") > 0);
+  f.close();
+  CHECK(bytes_of(f).find("erased@example.org") == std::string::npos);
+}
+
 TEST_CASE("an address that nobody knows is erased without a trace") {
   StoreFixture f;
   CHECK(erase(f, "nobody@example.org") == 0);

@@ -50,9 +50,11 @@ TEST_CASE("keys that lack one which rows need are refused, and nothing changes")
   batch.emplace_back(keys(f, "n"));
   const core::Committed done = f.commit(std::move(batch));
   CHECK(done.outcomes[0]);
-  REQUIRE_FALSE(done.outcomes[1]);
-  CHECK(done.outcomes[1].error().code == core::Errc::invalid);
-  CHECK(done.outcomes[1].error().what.find("otp.key") != std::string::npos);
+  REQUIRE(done.outcomes[1]);
+  CHECK_FALSE(done.error);
+  const auto& refused = std::get<core::Refusal>(*done.outcomes[1]);
+  CHECK(refused.kind == core::RefusalKind::keys_missing);
+  CHECK(refused.detail.find("otp.key") != std::string::npos);
   CHECK(f.check_answer(f.check_command(made.id, code)).result == CheckResult::valid);
   CHECK(reader_of(f)->keys()->size() == 1);
 }
@@ -94,6 +96,8 @@ TEST_CASE("what the limits counted is kept with the newest key only") {
   f.done(keys(f, "nk"));
   CHECK(f.refusal(f.create_command()).kind == core::RefusalKind::rate_limited);
   f.done(keys(f, "n"));
+  CHECK(f.refusal(f.create_command()).kind == core::RefusalKind::rate_limited);
+  f.done(keys(f, "m"));  // all at once, as after a theft
   CHECK(f.refusal(f.create_command()).kind == core::RefusalKind::rate_limited);
   f.close();
   // All keys are lost at once: then the limits begin anew, and the operator is told.

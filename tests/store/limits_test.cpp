@@ -148,6 +148,39 @@ TEST_CASE("a resend counts, also for the network that asked first") {
   CHECK_FALSE(f.sends("bob@example.org", "2001:db8:1:2::/64"));
 }
 
+TEST_CASE("a resend in the short form counts for who asks for it, not for who asked first") {
+  LimitedStore f;
+  f.limits.common.recipient_sends.clear();
+  f.limits.common.client_sends = {{2, 3600s}};
+  f.reopen();
+  const auto generate = [&](const std::string& network) {
+    core::CreateChallenge command = f.from("alice@example.org", network);
+    command.reuse = core::CreateChallenge::Reuse::open_one;
+    f.now += 30s;
+    command.at = f.now;
+    return is_limited(f.run(std::move(command)));
+  };
+  CHECK_FALSE(generate("192.0.2.1"));
+  CHECK_FALSE(generate("192.0.2.2"));
+  CHECK_FALSE(generate("192.0.2.2"));
+  CHECK(generate("192.0.2.2"));
+  CHECK_FALSE(generate("192.0.2.1"));
+  CHECK(generate("192.0.2.1"));
+}
+
+TEST_CASE("a clock that was ahead leaves nobody locked out") {
+  LimitedStore f;
+  const core::WallTime right = f.now;
+  f.now = right + 365 * 24h;
+  for (int i = 0; i < 3; ++i)
+    CHECK(f.sends("alice@example.org"));
+  CHECK_FALSE(f.sends("alice@example.org"));
+  f.now = right;
+  for (int i = 0; i < 3; ++i)
+    CHECK(f.sends("alice@example.org"));
+  CHECK_FALSE(f.sends("alice@example.org"));
+}
+
 TEST_CASE("a challenge shows the smaller of what it and the limits leave") {
   LimitedStore f;
   const core::WallTime first = f.now;
