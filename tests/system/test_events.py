@@ -9,7 +9,7 @@ import unittest
 
 import oracle
 from event_stream import EventStream, Refused, number
-from harness import BIN, BOUND, Client, Raw, SharedDaemonTest, SystemTest, http_bytes, wait_for, wrong_digits
+from harness import BIN, BOUND, Client, Raw, SystemTest, http_bytes, wait_for, wrong_digits
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "smtp"))
 from scripted_relay import Rule, ScriptedRelay, reply  # noqa: E402
