@@ -35,8 +35,10 @@ class EraseTest(SystemTest):
         return self.expect(self.daemon.admin("GET", "/v1/stats"), 200)
 
     def all_ended(self):
-        wait_for(lambda: not any(self.stats()["messages"][state] for state in ("queued", "sending", "deferred", "uncertain")),
-                 lambda: f"all has left: {self.stats()}; {self.daemon.log_tail()}")
+        def open_ones():
+            counts = self.stats()["messages"]
+            return sum(counts[state] for state in ("queued", "sending", "deferred", "uncertain"))
+        wait_for(lambda: open_ones() == 0, lambda: f"all has left: {self.stats()}; {self.daemon.log_tail()}")
 
     def files(self):
         """{name: its bytes} of the state folder, and the log."""

@@ -148,7 +148,11 @@ class Sends(Shared):
         for _ in range(3):
             self.made(self.address())
         self.shared.code_for(self.address(), 3)
-        wait_for(lambda: not any(self.stats()["messages"][state] for state in ("queued", "sending")), "all has left")
+
+        def open_ones():
+            counts = self.stats()["messages"]
+            return counts["queued"] + counts["sending"]
+        wait_for(lambda: open_ones() == 0, "all has left")
         before = self.stats()
         rows = self.expect(self.shared.admin("GET", f"/v1/outbox?recipient={self.address()}"), 200)["items"]
         for number in range(20):

@@ -51,7 +51,8 @@ class PeersTest(SystemTest):
 
     def settled(self):
         def open_ones():
-            return sum(self.stats()["messages"][state] for state in ("queued", "sending", "deferred", "uncertain"))
+            counts = self.stats()["messages"]
+            return sum(counts[state] for state in ("queued", "sending", "deferred", "uncertain"))
         wait_for(lambda: open_ones() == 0, lambda: f"nothing is under way: {self.stats()}; {self.daemon.log_tail()}")
 
     def state_bytes(self):
