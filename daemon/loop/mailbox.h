@@ -1,4 +1,5 @@
-// The one way in which threads talk: values moved through a queue. It has the only mutex of the daemon.
+// The one way in which threads talk: values moved through a queue. Of the daemon's three mutexes it
+// has one; the others are those of the log and of daemon/app/current_tokens.h.
 #pragma once
 
 #include <chrono>
