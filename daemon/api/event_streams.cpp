@@ -58,8 +58,8 @@ struct EventStreams::Stream {
   }
 };
 
-EventStreams::EventStreams(uv_loop_t* loop, ReaderThread& reader)
-    : reader_(reader), heartbeat_(loop, [this] { beat(); }) {}
+EventStreams::EventStreams(uv_loop_t* loop, ReaderThread& reader, Tally& tally)
+    : reader_(reader), tally_(tally), heartbeat_(loop, [this] { beat(); }) {}
 
 EventStreams::~EventStreams() = default;
 
@@ -72,7 +72,10 @@ void EventStreams::add(EventRequest request, Responder responder) {
   if (finishing_)
     return responder.respond(
         problem(Problem::shutting_down, "the daemon is stopping; come back", request.request_id));
-  if (by_uid_[request.uid] >= k_per_uid) return responder.respond(too_many(request.request_id));
+  if (by_uid_[request.uid] >= k_per_uid) {
+    tally_.limit_hit("event_streams");
+    return responder.respond(too_many(request.request_id));
+  }
   ++by_uid_[request.uid];
   const Key key = next_key_++;
   auto made = std::make_unique<Stream>();
