@@ -1,4 +1,5 @@
 """GET /metrics: what promtool says of it, its values against what was done, its socket, its list and its alerts."""
+import json
 import os
 import re
 import signal
@@ -6,9 +7,10 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import unittest
 
-from harness import BOUND, Client, SystemTest, Unix, wait_for, wrong_digits
+from harness import BOUND, Client, Raw, SystemTest, Unix, wait_for, wrong_digits
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
@@ -24,6 +26,15 @@ SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+)\})?
 
 def promtool(*words, given=None):
     return subprocess.run([PROMTOOL, *words], input=given, capture_output=True, text=True, timeout=BOUND, check=False)
+
+
+def rising(by):
+    """A counter's hour, in promtool's words."""
+    return f"0+{by}x60"
+
+
+def bounds(scrape, name):
+    return {dict(labels)["le"] for one, *labels in scrape.values if one == name}
 
 
 class Scrape:
@@ -296,8 +307,8 @@ class Third(Metrics):
         for client in kept:
             self.addCleanup(client.close)
             self.assertEqual(client.request("GET", "/metrics").status, 200)
-        with Client(path) as one_more:
-            self.assertEqual(one_more.request("GET", "/metrics").status, 503)
+        with Raw(path) as one_more:  # it is told so unasked
+            self.assertEqual(one_more.response().status, 503)
         self.assertTrue(daemon.is_ready(), "apps do not notice")
         self.assertEqual(daemon.stop(), 0)
 
@@ -347,6 +358,61 @@ class Promtool(Metrics):
                 have = {dict(labels).get(label) for one, *labels in scrape.values if one == name}
                 for value in wanted.split("|"):
                     self.assertIn(value, have, f"{name} {label}{sign}")
+
+    def test_each_alert_fires_and_none_of_a_healthy_daemon(self):
+        scrape = self.scrape(self.new_daemon().start().admin_socket)
+        slow = {f"mailotpd_store_commit_seconds_bucket{{le={bound}}}": rising(60 if bound == "+Inf" or float(bound) > 1 else 0)
+                for bound in bounds(scrape, "mailotpd_store_commit_seconds_bucket")}
+        late = {f"mailotpd_delivery_seconds_bucket{{kind=otp,le={bound}}}":
+                rising(60 if bound == "+Inf" or float(bound) > 60 else 0)
+                for bound in bounds(scrape, "mailotpd_delivery_seconds_bucket")}
+        attempts = "mailotpd_relay_attempts_total{outcome=%s,relay=capture}"
+        cases = {
+            "NotReady": {"mailotpd_ready": "0x60"},
+            "StoreFailing": {"mailotpd_store_ok": "0x60"},
+            "MailsWait": {"mailotpd_oldest_message_age_seconds{state=queued}": "61x60"},
+            "MailsHeld": {"mailotpd_messages{state=held}": "1x60"},
+            "DeliverySlow": late,
+            "RelayDown": {"mailotpd_relay_up{relay=capture}": "0x60"},
+            "BreakerOpen": {"mailotpd_relay_breaker{relay=capture,state=open}": "1x60"},
+            "RelayRefuses": {attempts % "refused": rising(60), attempts % "relayed": rising(60)},
+            "WeAreBlocked": {"mailotpd_bounces_total{class=spam}": rising(1), "mailotpd_accepted_total": rising(100)},
+            "BouncesRise": {"mailotpd_bounces_total{class=user-unknown}": rising(10),
+                            "mailotpd_accepted_total": rising(100)},
+            "BounceMailboxDown": {"mailotpd_bounce_mailbox{state=down}": "1x60"},
+            "BrakeOn": {"mailotpd_brake_on{app=default}": "1x60"},
+            "LimitsHit": {"mailotpd_limit_hits_total{limit=client_sends}": rising(120)},
+            "Guessing": {"mailotpd_checks_total{result=invalid}": rising(120)},
+            "AgentRestarts": {"mailotpd_agent_restarts_total{agent=smtp}": rising(1)},
+            "StoreSlow": slow,
+            "LogLost": {"mailotpd_log_lines_dropped_total": rising(1)},
+        }
+        with open(ALERTS, encoding="utf-8") as file:
+            alerts = re.findall(r"- alert: (\w+)", file.read())
+        self.assertEqual({f"Mailotpd{name}" for name in cases}, set(alerts))
+        self.assertEqual(self.fired(scrape, {}, alerts), set(), "a healthy daemon")
+        for name, change in cases.items():
+            with self.subTest(name):
+                self.assertEqual(self.fired(scrape, change, alerts), {f"Mailotpd{name}"})
+
+    def fired(self, scrape, change, alerts):
+        """The alerts that an hour of this scrape fires, with some series changed."""
+        series, left = [], dict(change)
+        for (name, *labels), value in scrape.values.items():
+            plain = name + ("{" + ",".join(f"{label}={said}" for label, said in labels) + "}" if labels else "")
+            shown = name + "{" + ",".join(f'{label}="{said}"' for label, said in labels) + "}"
+            series.append({"series": shown, "values": left.pop(plain, f"{value:.6f}x60")})
+        self.assertEqual(left, {}, "no such series")
+        test = {"rule_files": [ALERTS], "evaluation_interval": "1m", "tests": [{
+            "interval": "1m", "input_series": series,
+            "alert_rule_test": [{"eval_time": "60m", "alertname": alert, "exp_alerts": []} for alert in alerts]}]}
+        with tempfile.NamedTemporaryFile("w", suffix=".yml", encoding="utf-8") as file:
+            json.dump(test, file)  # which is YAML
+            file.flush()
+            done = promtool("test", "rules", file.name)
+        found = set(re.findall(r"alertname: ?(\w+)", done.stdout + done.stderr))
+        self.assertEqual(done.returncode == 0, not found, done)
+        return found
 
     def test_the_list_is_complete(self):
         daemon = self.new_daemon().start()
