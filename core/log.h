@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -13,6 +14,8 @@ class Log {
  public:
   virtual ~Log() = default;
   virtual void write(LogLevel level, std::string_view line) = 0;
+  // Lines that found no room and are lost, ever.
+  [[nodiscard]] virtual std::uint64_t dropped() const { return 0; }
 };
 
 }  // namespace mailotp::core

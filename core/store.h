@@ -502,11 +502,18 @@ struct BrakeNews {
   WallTime until;  // on: when the next send passes, if nothing more happens
 };
 
+// A relay has taken a message.
+struct RelayedNews {
+  MessageKind kind = MessageKind::otp;
+  Millis waited{0};  // since it was accepted
+};
+
 struct Committed {
   std::vector<Outcome> outcomes;  // as many as commands, in their order
   std::vector<Change> changes;
   std::vector<BounceNews> bounces;
   std::vector<BrakeNews> brakes;
+  std::vector<RelayedNews> relayed;
   bool events = false;               // something was appended to the log of events
   std::vector<Job> jobs;             // claimed in this transaction, earliest not_after first
   std::optional<WallTime> next_due;  // when a Sweep will have something to do, or a relay's rate has room
@@ -605,6 +612,9 @@ struct Stats {
   std::map<std::string, std::int64_t> ended_total;     // by end state; a removed `uncertain` one ended so
   std::map<std::string, std::int64_t> challenges;      // by state, now
   std::map<std::string, std::int64_t> bounces;         // of kind bounce, by class, ever; survives purge
+  std::int64_t suppressed_total = 0;                   // an address, by a bounce or an operator, each time
+  std::int64_t contradictory_total = 0;                // reports whose tokens lead to different mails
+  std::int64_t unread_mails_total = 0;                 // of the bounce mailbox, that killed their reader
 };
 
 // `app` empty: any (operators). Another app's id is not_found.

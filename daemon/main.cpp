@@ -73,11 +73,9 @@ int run(const Options& options) {
     return exit_with(ExitCode::bad_configuration);
   }
   if (options.check) {
-    for (const std::string& key : loaded->not_in_force)
-      (void)std::fprintf(stderr, "%s: %s: this version does not act on it\n", options.config.c_str(),
-                         key.c_str());
     if (const auto senders = mailotp::daemon::check_senders(loaded->config); !senders) {
-      (void)std::fprintf(stderr, "%s: %s\n", options.config.c_str(), senders.error().what.c_str());
+      (void)std::fprintf(stderr, "%s: %s
+", options.config.c_str(), senders.error().what.c_str());
       return exit_with(ExitCode::bad_configuration);
     }
     (void)std::printf("%s: good\n", options.config.c_str());

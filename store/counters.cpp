@@ -10,6 +10,7 @@ using core::MessageState;
 std::string Counters::name(std::size_t position) {
   if (position == k_accepted) return "accepted_total";
   if (position == k_checks) return "checks_total";
+  if (position == k_suppressed) return "suppressed_total";
   if (position == k_contradictory) return "contradictory_total";
   if (position == k_unread_mails) return "unread_mails_total";
   constexpr std::size_t k_states = core::k_message_states;

@@ -16,7 +16,7 @@ namespace mailotp::store {
 class Counters {
  public:
   static constexpr std::size_t k_size =
-      2 * core::k_message_states + core::k_challenge_states + core::k_bounce_classes + 4;
+      2 * core::k_message_states + core::k_challenge_states + core::k_bounce_classes + 5;
 
   // Positions in the table of them.
   [[nodiscard]] static constexpr std::size_t messages(core::MessageState s) {
@@ -32,6 +32,7 @@ class Counters {
   [[nodiscard]] static constexpr std::size_t bounces(core::BounceClass c) {
     return 2 * core::k_message_states + core::k_challenge_states + static_cast<std::size_t>(c);
   }
+  static constexpr std::size_t k_suppressed = k_size - 5;     // an address, each time
   static constexpr std::size_t k_contradictory = k_size - 4;  // reports whose tokens lead to different mails
   static constexpr std::size_t k_unread_mails = k_size - 3;   // that killed their reader
   static constexpr std::size_t k_accepted = k_size - 2;
@@ -40,7 +41,7 @@ class Counters {
   static constexpr std::size_t k_checks = k_size - 1;
 
   // "messages.queued", "ended_total.relayed", "challenges.otp_sent", "bounces.user-unknown",
-  // "contradictory_total", "unread_mails_total", "accepted_total", "checks_total".
+  // "suppressed_total", "contradictory_total", "unread_mails_total", "accepted_total", "checks_total".
   [[nodiscard]] static std::string name(std::size_t position);
   [[nodiscard]] static std::optional<std::size_t> position(std::string_view name);
 

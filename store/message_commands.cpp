@@ -61,6 +61,8 @@ Result<> settle_one(Transaction& tx, const core::AttemptKey& key, const core::Me
   describe(detail);
   const auto stepped = step_of(tx, m, event, Cause{at, {}}, detail.take());
   if (!stepped) return tl::unexpected(stepped.error());
+  if (*stepped && m.row.state == core::MessageState::relayed)
+    tx.relayed({m.row.kind, std::max(at - m.created_at, core::Millis{0})});
   return {};
 }
 

@@ -316,6 +316,9 @@ Result<core::Stats> SqliteReader::stats(core::WallTime now) {
       if (ever > 0) out.bounces[std::string(to_string(bounce_class))] = ever;
     }
     out.accepted_total = counters[Counters::k_accepted];
+    out.suppressed_total = counters[Counters::k_suppressed];
+    out.contradictory_total = counters[Counters::k_contradictory];
+    out.unread_mails_total = counters[Counters::k_unread_mails];
     for (int i = 0; i < core::k_challenge_states; ++i) {
       const auto state = static_cast<core::ChallengeState>(i);
       out.challenges[std::string(to_string(state))] = counters[Counters::challenges(state)];

@@ -264,6 +264,8 @@ Result<> SqliteStore::State::transact(const core::ClaimBudget& budget, core::Wal
   out.changes.insert(out.changes.end(), news.begin(), news.end());
   auto bounces = tx.take_bounces();
   std::move(bounces.begin(), bounces.end(), std::back_inserter(out.bounces));
+  auto relayed = tx.take_relayed();
+  out.relayed.insert(out.relayed.end(), relayed.begin(), relayed.end());
   out.events = out.events || tx.has_appended();
   auto brakes = tx.take_brakes();
   std::move(brakes.begin(), brakes.end(), std::back_inserter(out.brakes));

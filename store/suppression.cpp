@@ -138,6 +138,7 @@ Result<> suppress(Transaction& tx, const MessageRecord& m, const core::Verdict& 
   now->source = source;
   now->mailbox = m.mailbox;
   if (auto saved = save(tx, *now); !saved) return saved;
+  ++tx.counted()[Counters::k_suppressed];
   if (auto logged = tx.append(RecipientNews::suppressed, {m.app, m.challenge, m.id}, cause, told(*now));
       !logged)
     return logged;
@@ -244,6 +245,7 @@ Result<core::Answer> put_suppression(Transaction& tx, const core::PutSuppression
   s.until = command.until.value_or(core::k_never);
   s.source = core::BounceSource::provider;
   if (auto saved = save(tx, s); !saved) return tl::unexpected(saved.error());
+  ++tx.counted()[Counters::k_suppressed];
   if (auto logged = tx.append(RecipientNews::suppressed, {s.app, {}, {}}, cause, told(s)); !logged)
     return tl::unexpected(logged.error());
   if (auto ended = end_unsent(tx, s, verdict_of(s, command.at), cause); !ended)

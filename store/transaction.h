@@ -161,6 +161,7 @@ class Transaction {
                                       std::string_view detail);
   void changed(std::optional<core::Id> challenge, std::optional<core::Id> message);
   void recorded(core::BounceNews news) { bounces_.push_back(std::move(news)); }
+  void relayed(core::RelayedNews news) { relayed_.push_back(news); }
   // When it runs; the times of commands are their own.
   [[nodiscard]] core::WallTime now() const { return now_; }
   // A bad row has been found in this transaction, which will fail for it.
@@ -195,6 +196,7 @@ class Transaction {
   [[nodiscard]] core::Result<bool> more_queued();
   [[nodiscard]] std::vector<core::Change> take_changes() { return std::move(changes_); }
   [[nodiscard]] std::vector<core::BounceNews> take_bounces() { return std::move(bounces_); }
+  [[nodiscard]] std::vector<core::RelayedNews> take_relayed() { return std::move(relayed_); }
   [[nodiscard]] bool has_appended() const { return appended_; }
   [[nodiscard]] std::vector<core::BrakeNews> take_brakes() { return brakes_.take_news(); }
 
@@ -218,6 +220,7 @@ class Transaction {
   Counters counted_;  // by this transaction
   std::vector<core::Change> changes_;
   std::vector<core::BounceNews> bounces_;
+  std::vector<core::RelayedNews> relayed_;
   bool appended_ = false;
   core::Millis shifted_;
   UsageCache usage_;

@@ -136,6 +136,7 @@ void AgentLife::start_agent() {
 void AgentLife::rest() {
   lock_.release();
   state_ = State::resting;
+  ++restarts_;
   timer_->start(backoff_);
   backoff_ = std::min(2 * backoff_, options_.backoff_most);
 }

@@ -70,6 +70,8 @@ class AgentLife final : private AgentProcess::Owner {
   // While stopped.
   void start();
   [[nodiscard]] bool ready() const { return state_ == State::ready; }
+  // Each time that it was gone without being asked to, or could not be started.
+  [[nodiscard]] std::uint64_t restarts() const { return restarts_; }
 
   // ---- What the owner makes of a frame
 
@@ -134,6 +136,7 @@ class AgentLife final : private AgentProcess::Owner {
   std::optional<Timer> beat_;
   std::vector<std::function<void()>> done_;  // not empty: asked to stop
   core::Millis backoff_;
+  std::uint64_t restarts_ = 0;
   std::uint64_t lock_asked_at_ = 0;  // uv_now()
   bool old_agent_killed_ = false;
 

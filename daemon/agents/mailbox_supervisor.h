@@ -53,6 +53,7 @@ class MailboxSupervisor final : private AgentLife::Owner {
   // While stopped.
   void start() { life_.start(); }
   [[nodiscard]] bool ready() const { return life_.ready(); }
+  [[nodiscard]] std::uint64_t restarts() const { return life_.restarts(); }
 
   // Answers MailboxOpened. Dropped when what it answers is over: the agent is another one, or has opened the
   // mailbox again since with another uidvalidity.

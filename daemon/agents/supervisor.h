@@ -56,6 +56,7 @@ class AgentSupervisor final : private AgentLife::Owner {
   // While stopped.
   void start() { life_.start(); }
   [[nodiscard]] bool ready() const { return life_.ready(); }
+  [[nodiscard]] std::uint64_t restarts() const { return life_.restarts(); }
   // Jobs that the agent has and has not ended.
   [[nodiscard]] std::size_t held() const { return held_.size(); }
 

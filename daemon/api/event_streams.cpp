@@ -58,8 +58,8 @@ struct EventStreams::Stream {
   }
 };
 
-EventStreams::EventStreams(uv_loop_t* loop, ReaderThread& reader)
-    : reader_(reader), heartbeat_(loop, [this] { beat(); }) {}
+EventStreams::EventStreams(uv_loop_t* loop, ReaderThread& reader, Tally& tally)
+    : reader_(reader), tally_(tally), heartbeat_(loop, [this] { beat(); }) {}
 
 EventStreams::~EventStreams() = default;
 
@@ -74,7 +74,10 @@ void EventStreams::add(EventRequest request, Responder responder) {
         problem(Problem::shutting_down, "the daemon is stopping; come back", request.request_id));
   // Two apps of one uid do not take each other's.
   std::size_t& open_ones = by_owner_[{request.uid, request.app}];
-  if (open_ones >= k_per_uid) return responder.respond(too_many(request.request_id));
+  if (open_ones >= k_per_uid) {
+    tally_.limit_hit("event_streams");
+    return responder.respond(too_many(request.request_id));
+  }
   ++open_ones;
   const Key key = next_key_++;
   auto made = std::make_unique<Stream>();

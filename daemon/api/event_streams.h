@@ -19,6 +19,7 @@
 #include "daemon/http/message.h"
 #include "daemon/http/responder.h"
 #include "daemon/loop/handles.h"
+#include "daemon/metrics/tally.h"
 #include "daemon/state/reader_thread.h"
 
 namespace mailotp::daemon {
@@ -39,7 +40,7 @@ class EventStreams {
   static constexpr std::size_t k_per_uid = 16;
   static constexpr core::Millis k_heartbeat{15'000};  // a comment, so that proxies see life; not in NDJSON
 
-  EventStreams(uv_loop_t* loop, ReaderThread& reader);
+  EventStreams(uv_loop_t* loop, ReaderThread& reader, Tally& tally);
   ~EventStreams();
   EventStreams(const EventStreams&) = delete;
   EventStreams& operator=(const EventStreams&) = delete;
@@ -51,6 +52,7 @@ class EventStreams {
   void on_events();
   // The daemon stops: every stream comes to its end.
   void finish();
+  [[nodiscard]] std::size_t size() const { return streams_.size(); }
 
  private:
   struct Stream;
@@ -67,6 +69,7 @@ class EventStreams {
   [[nodiscard]] Stream* find(Key key);
 
   ReaderThread& reader_;
+  Tally& tally_;
   Timer heartbeat_;
   Key next_key_ = 1;
   bool finishing_ = false;

@@ -334,12 +334,13 @@ std::string relay_test_json(const std::string& relay, bool ok, const std::vector
 }
 
 std::string version_json(const std::string& mode) {
-  return dump({{"name", "mailotpd"},
-               {"version", MAILOTP_VERSION},
-               {"mode", mode},
-               {"features",
-                {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
-                 "bounces", "recipients", "suppressions", "apps", "limits", "events", "erase", "keys"}}});
+  return dump(
+      {{"name", "mailotpd"},
+       {"version", MAILOTP_VERSION},
+       {"mode", mode},
+       {"features",
+        {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats", "bounces",
+         "recipients", "suppressions", "apps", "limits", "events", "erase", "keys", "metrics"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

@@ -16,14 +16,15 @@ struct Waits::Wait {
   bool due = false;            // answer with whatever the next read brings
 };
 
-Waits::Waits(uv_loop_t* loop, ReaderThread& reader)
-    : loop_(loop), reader_(reader), timer_(loop, [this] { expire(); }) {}
+Waits::Waits(uv_loop_t* loop, ReaderThread& reader, Tally& tally)
+    : loop_(loop), reader_(reader), tally_(tally), timer_(loop, [this] { expire(); }) {}
 
 Waits::~Waits() = default;
 
 void Waits::add(WaitRequest request, Responder responder) {
   const bool waits = request.patience > core::Millis{0} && !finishing_;
   if (waits && by_peer_[{request.uid, request.app}] >= k_per_uid) {
+    tally_.limit_hit("waits");
     ProblemDetail refused;
     refused.problem = Problem::too_many_waits;
     refused.detail = "this user has as many waiting requests as one may have";

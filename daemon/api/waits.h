@@ -19,6 +19,7 @@
 #include "daemon/http/message.h"
 #include "daemon/http/server.h"
 #include "daemon/loop/handles.h"
+#include "daemon/metrics/tally.h"
 #include "daemon/state/reader_thread.h"
 
 namespace mailotp::daemon {
@@ -41,7 +42,7 @@ class Waits {
   // Of one app's: two apps of one uid do not take each other's.
   static constexpr std::size_t k_per_uid = 64;
 
-  Waits(uv_loop_t* loop, ReaderThread& reader);
+  Waits(uv_loop_t* loop, ReaderThread& reader, Tally& tally);
   ~Waits();
   Waits(const Waits&) = delete;
   Waits& operator=(const Waits&) = delete;
@@ -51,6 +52,7 @@ class Waits {
   void on_changes(const std::vector<core::Change>& changes);
   // The daemon stops: every wait is answered with what is, and later ones do not wait.
   void finish();
+  [[nodiscard]] std::size_t size() const { return waits_.size(); }
 
  private:
   struct Wait;
@@ -67,6 +69,7 @@ class Waits {
 
   uv_loop_t* loop_;
   ReaderThread& reader_;
+  Tally& tally_;
   Timer timer_;
   Key next_key_ = 1;
   bool finishing_ = false;

@@ -1,5 +1,6 @@
 #include "daemon/app/app.h"
 
+#include <array>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "daemon/api/apps_api.h"
 #include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
+#include "daemon/api/metrics_api.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/router.h"
 #include "daemon/api/services.h"
@@ -37,6 +39,7 @@
 #include "daemon/app/senders.h"
 #include "daemon/app/sockets.h"
 #include "daemon/http/server.h"
+#include "daemon/metrics/tally.h"
 #include "daemon/state/clock.h"
 #include "daemon/state/reader_thread.h"
 #include "daemon/state/store_thread.h"
@@ -95,7 +98,6 @@ struct App::Parts {
   Parts(LoadedConfig loaded, core::Log& log_)
       : config(std::move(loaded.config)),
         rules(std::move(loaded.rules)),
-        not_in_force(std::move(loaded.not_in_force)),
         config_path(std::move(loaded.path)),
         config_text(std::move(loaded.text)),
         log(log_) {}
@@ -103,7 +105,6 @@ struct App::Parts {
   // Made first, gone last.
   core::Config config;
   core::AppRules rules;
-  std::vector<std::string> not_in_force;
   std::string config_path;
   std::string config_text;
   core::Log& log;
@@ -112,7 +113,9 @@ struct App::Parts {
   Loop loop;
   std::optional<CurrentTokens> tokens;
   std::optional<mail::MailComposer> composer;
+  const core::WallTime started = wall_now();
   std::optional<Health> health;
+  std::optional<Tally> tally;
   std::optional<RelayBoard> board;
   std::optional<Delivery> delivery;
   std::optional<StoreThread> store;
@@ -125,8 +128,11 @@ struct App::Parts {
   std::optional<Services> services;
   Router apps_router;
   Router admin_router;
+  Router metrics_router;
+  std::optional<MetricsSources> metrics;
   std::optional<HttpServer> apps_server;
   std::optional<HttpServer> admin_server;
+  std::optional<HttpServer> metrics_server;  // listens only where it is asked for
   std::optional<AgentSupervisor> agent;
   std::optional<BounceLog> bounce_log;
   // Only with [bounces].
@@ -146,6 +152,11 @@ struct App::Parts {
   tl::expected<void, StartFailure> open_store(store::KeyRing keys);
   void connect();
   void connect_api();
+  void connect_metrics();
+  [[nodiscard]] LoopFigures figures() const;
+  [[nodiscard]] std::array<HttpServer*, 3> servers() {
+    return {&*apps_server, &*admin_server, &*metrics_server};
+  }
   HttpShares share_connections();
   void connect_relays();
   core::Hello hello();
@@ -266,8 +277,8 @@ void App::Parts::connect() {
 }
 
 void App::Parts::connect_api() {
-  waits.emplace(&loop.loop, *reader);
-  events.emplace(&loop.loop, *reader);
+  waits.emplace(&loop.loop, *reader, *tally);
+  events.emplace(&loop.loop, *reader, *tally);
   reload.emplace(config_path, config_text, config.daemon.key_file, *reader, *store, *tokens, log);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
   apps.emplace(config, rules, log);
@@ -278,6 +289,7 @@ void App::Parts::connect_api() {
   add_apps_api(apps_router, *services);
   add_shared_api(admin_router, *services, Audience::operators);
   add_admin_api(admin_router, *services);
+  connect_metrics();
   const auto request_id = [this] { return core::to_string(ids.next(wall_now())); };
   const auto serve = [](const Router& router) {
     return [&router](HttpRequest request, Responder responder) {
@@ -287,6 +299,27 @@ void App::Parts::connect_api() {
   const HttpShares shares = share_connections();
   apps_server.emplace(&loop.loop, shares.apps, serve(apps_router), request_id, log);
   admin_server.emplace(&loop.loop, shares.operators, serve(admin_router), request_id, log);
+  metrics_server.emplace(&loop.loop, shares.metrics, serve(metrics_router), request_id, log);
+}
+
+void App::Parts::connect_metrics() {
+  metrics.emplace(MetricsSources{config, *tally, *health, *reader, [this] { return figures(); }});
+  add_metrics_api(admin_router, *metrics);
+  add_metrics_api(metrics_router, *metrics);
+}
+
+LoopFigures App::Parts::figures() const {
+  LoopFigures out;
+  out.sockets = {{"apps", apps_server->load()},
+                 {"operators", admin_server->load()},
+                 {"metrics", metrics_server->load()}};
+  out.agents.push_back({"smtp", agent->ready(), agent->restarts()});
+  if (mailbox) out.agents.push_back({"imap", mailbox->ready(), mailbox->restarts()});
+  out.waits = waits->size();
+  out.event_streams = events->size();
+  out.log_lines_dropped = log.dropped();
+  out.started = started;
+  return out;
 }
 
 HttpShares App::Parts::share_connections() {
@@ -366,12 +399,14 @@ tl::expected<void, StartFailure> App::start() {
   if (!composer) return tl::unexpected(StartFailure{ExitCode::bad_configuration, composer.error().what});
   p.composer.emplace(std::move(*composer));
   p.health.emplace(p.config);
+  p.tally.emplace(p.config.relays);
   p.board.emplace(&p.loop.loop, p.config, *p.health, p.random, p.log);
-  p.delivery.emplace(p.config, *p.health, p.log,
+  p.delivery.emplace(p.config, *p.health, *p.tally, p.log,
                      [] { std::_Exit(static_cast<int>(ExitCode::store_failed)); });
   if (auto opened = p.open_store(std::move(*keys)); !opened) return opened;
   p.connect();
-  if (const auto listening = open_sockets(p.config, *p.apps_server, *p.admin_server); !listening) {
+  if (const auto listening = open_sockets(p.config, {*p.apps_server, *p.admin_server, *p.metrics_server});
+      !listening) {
     p.finish();
     (void)uv_run(&p.loop.loop, UV_RUN_DEFAULT);  // until everything is closed
     return tl::unexpected(StartFailure{ExitCode::socket_in_use, listening.error().what});
@@ -390,10 +425,6 @@ tl::expected<void, StartFailure> App::start() {
 }
 
 void App::Parts::announce() {
-  for (const std::string& key : not_in_force) {
-    log.write(core::LogLevel::warning,
-              fmt::format("event=not_in_force key={} reason=\"this version does not act on it\"", key));
-  }
   if (config.daemon.mode == core::Mode::development)
     log.write(core::LogLevel::warning,
               fmt::format("event=development_mode reason=\"no mail leaves this machine\" maildir={}",
@@ -408,14 +439,14 @@ void App::Parts::drain() {
   log.write(core::LogLevel::notice, "event=stopping");
   (void)sd_notify(0, "STOPPING=1");
   drain_limit->start(k_drain_limit);
-  to_drain = mailbox ? 4 : 3;
+  to_drain = mailbox ? 5 : 4;
   passwords->stop();
   delivery->stop_claiming();
   waits->finish();
   events->finish();
   reload->stop();
-  apps_server->drain([this] { drained_one(); });
-  admin_server->drain([this] { drained_one(); });
+  for (HttpServer* server : servers())
+    server->drain([this] { drained_one(); });
   agent->drain(k_dot_grace, [this] { drained_one(); });
   if (mailbox_watch) mailbox_watch->stop();
   if (mailbox) mailbox->drain(k_move_grace, [this] { drained_one(); });
@@ -441,11 +472,11 @@ void App::Parts::stop_now() {
 void App::Parts::finish() {
   store->stop([this] {
     reader->stop();
-    const auto closed = [this, left = std::make_shared<int>(2)] {
+    const auto closed = [this, left = std::make_shared<int>(3)] {
       if (--*left == 0) uv_stop(&loop.loop);
     };
-    apps_server->close(closed);
-    admin_server->close(closed);
+    for (HttpServer* server : servers())
+      server->close(closed);
   });
 }
 

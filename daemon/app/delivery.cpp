@@ -22,8 +22,9 @@ Overloaded(F...) -> Overloaded<F...>;
 
 }  // namespace
 
-Delivery::Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal)
-    : config_(config), health_(health), log_(log), fatal_(std::move(fatal)) {}
+Delivery::Delivery(const core::Config& config, Health& health, Tally& tally, core::Log& log,
+                   std::function<void()> fatal)
+    : config_(config), health_(health), tally_(tally), log_(log), fatal_(std::move(fatal)) {}
 
 void Delivery::connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
                        EventStreams& events, RelayTests& tests, BounceLog& bounces) {
@@ -53,10 +54,13 @@ void Delivery::on_ready(const core::AgentReady& ready) {
     store_->grant(relay.name, relay.max_connections * k_jobs_a_connection);
 }
 
-void Delivery::settle(const core::AttemptKey& key, core::Fact fact, Answered answered) {
+// `reply_code` 0: there was none.
+void Delivery::settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact) {
   const auto out = relay_of_.extract(key.message);
   std::string relay = out.empty() ? std::string() : std::move(out.mapped());
-  if (answered == Answered::yes) board_->on_answer(relay);
+  tally_.attempt(relay, end, reply_code);
+  const bool answered = end == AttemptEnd::relayed || end == AttemptEnd::refused;
+  if (answered) board_->on_answer(relay);
   if (!claiming_) relay.clear();
   store_->settle(core::SettleFact{wall_now(), std::move(fact)}, std::move(relay));
 }
@@ -66,20 +70,23 @@ void Delivery::on_fact(core::Fact fact) {
                  [](const core::JobDotNext&) {},  // remembered by the supervisor, in case the agent dies
                  [&](core::JobRelayed& ended) {
                    const core::AttemptKey key = ended.key;
+                   const int code = ended.reply.code;
                    MAILOTP_CRASH_POINT("relayed_heard");
-                   settle(key, std::move(ended), Answered::yes);
+                   settle(key, AttemptEnd::relayed, code, std::move(ended));
                  },
                  [&](core::JobRefused& ended) {
                    const core::AttemptKey key = ended.key;
-                   settle(key, std::move(ended), Answered::yes);
+                   const int code = ended.reply.code;
+                   settle(key, AttemptEnd::refused, code, std::move(ended));
                  },
                  [&](core::JobNotSent& ended) {
                    const core::AttemptKey key = ended.key;
-                   settle(key, std::move(ended), Answered::no);
+                   const int code = ended.reply ? ended.reply->code : 0;
+                   settle(key, AttemptEnd::not_sent, code, std::move(ended));
                  },
                  [&](core::JobUncertain& ended) {
                    const core::AttemptKey key = ended.key;
-                   settle(key, std::move(ended), Answered::no);
+                   settle(key, AttemptEnd::uncertain, 0, std::move(ended));
                  },
                  [&](const core::RelayFact& relay) { board_->on_fact(relay); },
                  [](const core::AgentReady&) {},  // on_ready(); log lines are the supervisor's too
@@ -98,9 +105,16 @@ void Delivery::on_lost(std::vector<LostJob> lost) {
   const core::WallTime now = wall_now();
   board_->agent_is(core::RelayCondition::down);
   store_->revoke();
-  relay_of_.clear();
-  for (const LostJob& job : lost)
+  for (const LostJob& job : lost) {
+    if (const auto out = relay_of_.find(job.key.message); out != relay_of_.end())
+      tally_.attempt(out->second, AttemptEnd::lost, 0);
     store_->settle(core::SettleLost{now, job.key, job.dot_possible});
+  }
+  relay_of_.clear();
+}
+
+void Delivery::on_commit(const core::Committed& committed, const StoreThread::CommitCost& cost) {
+  tally_.commit(committed, cost.commands, cost.took);
 }
 
 void Delivery::on_changes(const std::vector<core::Change>& changes) {

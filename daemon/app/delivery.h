@@ -18,6 +18,7 @@
 #include "daemon/api/waits.h"
 #include "daemon/app/bounce_log.h"
 #include "daemon/app/relay_board.h"
+#include "daemon/metrics/tally.h"
 #include "daemon/state/store_thread.h"
 
 namespace mailotp::daemon {
@@ -25,7 +26,8 @@ namespace mailotp::daemon {
 class Delivery final : public AgentListener, public StoreThread::Observer {
  public:
   // `fatal`: the disk has failed, the process must end.
-  Delivery(const core::Config& config, Health& health, core::Log& log, std::function<void()> fatal);
+  Delivery(const core::Config& config, Health& health, Tally& tally, core::Log& log,
+           std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
   void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
@@ -37,6 +39,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   void on_fact(core::Fact fact) override;
   void on_lost(std::vector<LostJob> lost) override;
 
+  void on_commit(const core::Committed& committed, const StoreThread::CommitCost& cost) override;
   void on_changes(const std::vector<core::Change>& changes) override;
   void on_jobs(std::vector<core::Job> jobs) override;
   void on_bounces(const std::vector<core::BounceNews>& bounces) override;
@@ -45,11 +48,11 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   void on_store_health(const core::Result<>& health) override;
 
  private:
-  enum class Answered : std::uint8_t { no, yes };
-  void settle(const core::AttemptKey& key, core::Fact fact, Answered answered);
+  void settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact);
 
   const core::Config& config_;
   Health& health_;
+  Tally& tally_;
   core::Log& log_;
   std::function<void()> fatal_;
   StoreThread* store_ = nullptr;

@@ -45,6 +45,7 @@ void LineSink::write(std::string line) {
   }
   if (bytes_ + line.size() > k_most_bytes) {
     ++dropped_;
+    ++dropped_ever_;
     return;
   }
   bytes_ += line.size();
@@ -54,6 +55,11 @@ void LineSink::write(std::string line) {
     (void)pthread_setname_np(thread_.native_handle(), "log");  // for people only
   }
   changed_.notify_all();
+}
+
+std::uint64_t LineSink::dropped() const {
+  const std::lock_guard lock(mutex_);
+  return dropped_ever_;
 }
 
 // What is left of it afterwards has found no room.

@@ -32,6 +32,8 @@ class LineSink {
 
   // Any thread. With nothing queued and room in the descriptor the line is there when this returns.
   void write(std::string line);
+  // Lines, ever. Any thread.
+  [[nodiscard]] std::uint64_t dropped() const;
 
  private:
   void run();
@@ -44,11 +46,12 @@ class LineSink {
 
   const int descriptor_;
   const std::function<std::string(std::uint64_t)> dropped_line_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> queue_;
   std::size_t bytes_ = 0;
-  std::uint64_t dropped_ = 0;
+  std::uint64_t dropped_ = 0;  // not told yet
+  std::uint64_t dropped_ever_ = 0;
   bool writing_ = false;  // the thread has a line in its hands
   bool ending_ = false;
   std::chrono::steady_clock::time_point last_moment_;  // when ending

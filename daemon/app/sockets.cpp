@@ -29,14 +29,14 @@ std::vector<std::string> passed_names() {
   return passed;
 }
 
-core::Result<> adopt(const core::Config& config, HttpServer& apps, HttpServer& admin, int fd,
-                     const std::string& name) {
-  if (name == "admin") return admin.adopt(fd);
-  if (name == "api") return apps.adopt(fd);
+core::Result<> adopt(const core::Config& config, const Servers& servers, int fd, const std::string& name) {
+  if (name == "admin") return servers.admin.adopt(fd);
+  if (name == "api") return servers.apps.adopt(fd);
+  if (name == "metrics") return servers.metrics.adopt(fd);
   if (!name.starts_with(k_of_app)) return {};
   const std::string app = name.substr(k_of_app.size());
   if (std::ranges::find(config.apps, app, &core::AppConfig::name) != config.apps.end())
-    return apps.adopt(fd, app);
+    return servers.apps.adopt(fd, app);
   // Left alone, whoever connects to it would wait for ever.
   return core::fail(core::Errc::invalid,
                     fmt::format("systemd passes a socket {}, and there is no [[app]] \"{}\"", name, app));
@@ -44,23 +44,29 @@ core::Result<> adopt(const core::Config& config, HttpServer& apps, HttpServer& a
 
 }  // namespace
 
-core::Result<> open_sockets(const core::Config& config, HttpServer& apps, HttpServer& admin) {
+core::Result<> open_sockets(const core::Config& config, const Servers& servers) {
   std::set<std::string> passed;
   int fd = SD_LISTEN_FDS_START;
   for (const std::string& name : passed_names()) {
-    if (const auto adopted = adopt(config, apps, admin, fd++, name); !adopted) return adopted;
+    if (const auto adopted = adopt(config, servers, fd++, name); !adopted) return adopted;
     passed.insert(name);
   }
   const core::DaemonConfig& own = config.daemon;
   if (!passed.contains("admin")) {
-    if (auto made = admin.listen(own.admin_socket, own.admin_mode, own.admin_group); !made) return made;
+    if (auto made = servers.admin.listen(own.admin_socket, own.admin_mode, own.admin_group); !made)
+      return made;
+  }
+  if (!own.metrics_socket.empty() && !passed.contains("metrics")) {
+    if (auto made = servers.metrics.listen(own.metrics_socket, own.admin_mode, own.admin_group); !made)
+      return made;
   }
   for (const core::AppConfig& app : config.apps) {
     if (app.socket.empty() || passed.contains(std::string(k_of_app) + app.name)) continue;
-    if (auto made = apps.listen(app.socket, own.api_mode, own.api_group, app.name); !made) return made;
+    if (auto made = servers.apps.listen(app.socket, own.api_mode, own.api_group, app.name); !made)
+      return made;
   }
   if (passed.contains("api")) return {};
-  return apps.listen(own.api_socket, own.api_mode, own.api_group);
+  return servers.apps.listen(own.api_socket, own.api_mode, own.api_group);
 }
 
 }  // namespace mailotp::daemon

@@ -2,6 +2,7 @@
 // time and level.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,7 @@ class StderrLog final : public core::Log {
   explicit StderrLog(core::LogFormat format);
   // Lines of several threads do not mix, and nobody waits for whoever reads them.
   void write(core::LogLevel level, std::string_view line) override;
+  [[nodiscard]] std::uint64_t dropped() const override { return sink_.dropped(); }
 
  private:
   [[nodiscard]] std::string shown(core::LogLevel level, std::string_view line) const;

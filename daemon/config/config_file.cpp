@@ -68,7 +68,6 @@ core::Result<LoadedConfig> parse_with(std::string_view text, std::string_view fi
   if (findings.clean() && accounts != nullptr)
     loaded.rules = resolve_apps(loaded.config, *accounts, findings);
   if (!findings.clean()) return tl::unexpected(findings.error());
-  loaded.not_in_force = keys_not_in_force(loaded.config);
   return loaded;
 }
 

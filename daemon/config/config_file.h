@@ -5,7 +5,6 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/app_rules.h"
 #include "core/config.h"
@@ -17,9 +16,6 @@ namespace mailotp::daemon {
 struct LoadedConfig {
   core::Config config;
   core::AppRules rules;  // of the apps; empty where the accounts of the machine were not asked
-  // Dotted names of keys that the file sets and this version reads but does not act on; for a warning at
-  // start.
-  std::vector<std::string> not_in_force;
   // Of load_config alone.
   std::string path;
   std::string text;

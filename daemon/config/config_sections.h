@@ -1,9 +1,6 @@
 // The tables of the configuration, each read into its struct; and the rules between keys.
 #pragma once
 
-#include <string>
-#include <vector>
-
 #include "core/config.h"
 #include "daemon/config/findings.h"
 
@@ -14,8 +11,5 @@ namespace mailotp::daemon {
 
 // The rules between keys; call it only when `findings` is clean.
 void check_rules(const core::Config& config, Findings& findings);
-
-// What the file sets and this version does not act on, sorted; for a configuration that is right.
-[[nodiscard]] std::vector<std::string> keys_not_in_force(const core::Config& config);
 
 }  // namespace mailotp::daemon

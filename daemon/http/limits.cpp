@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::uint64_t k_most = HttpLimits{}.connections;
 constexpr std::uint64_t k_operators = 256;  // connections
+constexpr std::uint64_t k_metrics = 16;     // connections, out of the others; a scraper needs one
 constexpr std::uint64_t k_others = 256;     // descriptors: listeners, the store's files, agents
 static_assert(k_descriptors_wanted == k_most + k_operators + k_others);
 
@@ -31,7 +32,10 @@ HttpShares share_descriptors(std::uint64_t descriptors) {
   const std::uint64_t apps =
       std::min(k_most, std::max(half, descriptors - std::min(descriptors, k_operators + k_others)));
   const std::uint64_t operators = std::min(k_operators, std::max<std::uint64_t>(2, descriptors / 4));
-  return {with(apps), with(operators), few};
+  const std::uint64_t metrics = std::min(k_metrics, std::max<std::uint64_t>(1, descriptors / 64));
+  HttpLimits of_metrics = with(metrics);
+  of_metrics.connections_of_uid = of_metrics.connections;  // whoever may scrape is one uid, of a proxy
+  return {with(apps), with(operators), of_metrics, few};
 }
 
 }  // namespace mailotp::daemon

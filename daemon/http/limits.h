@@ -35,6 +35,7 @@ inline constexpr std::uint64_t k_descriptors_wanted = 16512;
 struct HttpShares {
   HttpLimits apps;
   HttpLimits operators;
+  HttpLimits metrics;
   bool few = false;  // fewer than we want: worth a word to the operator
 };
 // For a process that may have `descriptors` of them (RLIMIT_NOFILE).

@@ -234,4 +234,8 @@ UidLoad HttpServer::load_of(uid_t uid) const {
   return impl_->context.loads->of(uid);
 }
 
+UidLoad HttpServer::load() const {
+  return impl_->context.loads->of_all();
+}
+
 }  // namespace mailotp::daemon

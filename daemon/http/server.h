@@ -56,6 +56,8 @@ class HttpServer {
   // A request is counted until the kernel has its answer, or its client is gone and its handler has let go of
   // it.
   [[nodiscard]] UidLoad load_of(uid_t uid) const;
+  // Of all uids.
+  [[nodiscard]] UidLoad load() const;
 
  private:
   struct Impl;

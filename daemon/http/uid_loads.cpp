@@ -38,6 +38,15 @@ UidLoad UidLoads::of(uid_t uid) const {
   return at == by_uid_.end() ? UidLoad{} : at->second;
 }
 
+UidLoad UidLoads::of_all() const {
+  UidLoad all;
+  for (const auto& [uid, load] : by_uid_) {
+    all.connections += load.connections;
+    all.requests += load.requests;
+  }
+  return all;
+}
+
 std::size_t& UidLoads::count(UidLoad& load, Kind kind) {
   return kind == Kind::connection ? load.connections : load.requests;
 }

@@ -41,6 +41,7 @@ class UidLoads {
   [[nodiscard]] static std::optional<Place> take(const std::shared_ptr<UidLoads>& loads, uid_t uid, Kind kind,
                                                  std::size_t most);
   [[nodiscard]] UidLoad of(uid_t uid) const;
+  [[nodiscard]] UidLoad of_all() const;
 
  private:
   static std::size_t& count(UidLoad& load, Kind kind);

@@ -297,7 +297,9 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   const bool nothing = batch.empty() && !(more_queued_ && has_places(budget_));
   claim_again_ = false;
   if (nothing) return;
+  const auto begun = steady_clock::now();
   delivery.committed = store_->commit(batch, budget_, now);
+  delivery.cost = CommitCost{batch.size(), steady_clock::now() - begun};
   delivery.revoked = revokes_seen_;
   MAILOTP_CRASH_POINT_IF(has_relayed(batch), "relayed_committed");
   CHECK(delivery.committed.outcomes.size() == delivery.completions.size());
@@ -408,6 +410,7 @@ void StoreThread::note_health(const core::Committed& committed) {
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
     MAILOTP_CRASH_POINT_IF(!delivery.completions.empty(), "committed");
+    if (delivery.cost) observer_.on_commit(delivery.committed, *delivery.cost);
     if (!delivery.stopped) note_health(delivery.committed);
     // Jobs leave before the answers are written: the mail is on its way while the app still reads.
     give_out(delivery);

@@ -29,10 +29,17 @@ class StoreThread {
  public:
   using Completion = std::function<void(core::Outcome)>;
 
+  // What one transaction cost.
+  struct CommitCost {
+    std::size_t commands = 0;
+    std::chrono::nanoseconds took{0};
+  };
   // What a commit brought besides its outcomes. Loop thread.
   class Observer {
    public:
     virtual ~Observer() = default;
+    // All of it, before anybody else is told.
+    virtual void on_commit(const core::Committed& committed, const CommitCost& cost) = 0;
     virtual void on_changes(const std::vector<core::Change>& changes) = 0;
     virtual void on_jobs(std::vector<core::Job> jobs) = 0;
     virtual void on_bounces(const std::vector<core::BounceNews>& bounces) = 0;
@@ -84,8 +91,9 @@ class StoreThread {
   };
   struct Delivery {
     std::vector<Completion> completions;
-    core::Committed committed;  // or the error that a checkpoint or a look has found, alone
-    std::uint64_t revoked = 0;  // how often, as this commit knew it
+    core::Committed committed;       // or the error that a checkpoint or a look has found, alone
+    std::optional<CommitCost> cost;  // absent: there was no commit
+    std::uint64_t revoked = 0;       // how often, as this commit knew it
     bool stopped = false;
   };
 

@@ -90,6 +90,7 @@ TEST_CASE("after a kill -9 the jobs are lost as their last facts say, and a new 
   CHECK(lost_of(supervised.lost[0], samples::key(2, 4)).dot_possible);
   CHECK(supervised.last_pid() != first);
   CHECK(supervised.agent->held() == 0);
+  CHECK(supervised.agent->restarts() == 1);
 }
 
 TEST_CASE("what the agent said before it died counts") {
@@ -251,6 +252,7 @@ TEST_CASE("a program that is missing or ends at once is tried again") {
     supervised.run_until([&] { return supervised.log.count("event=agent_lock_failed") >= 3; });
   }
   CHECK(supervised.readies.empty());
+  CHECK(supervised.agent->restarts() >= 2);
 }
 
 TEST_CASE("stopping is possible in every state, and a start after it") {

@@ -196,7 +196,6 @@ void check_contract(const core::Config& config) {
 TEST_CASE("config: the complete file of the contract") {
   const auto loaded = load(read(MAILOTP_TEST_FOLDER "/contract.toml"));
   check_contract(loaded.config);
-  CHECK(loaded.not_in_force.empty());
 }
 
 TEST_CASE("config: a purpose that only an app names begins with the defaults of login") {
@@ -220,42 +219,6 @@ TEST_CASE("config: the installed example says the same as the contract, from its
   REQUIRE(loaded);
   check_contract(loaded->config);
   CHECK(loaded->config.purposes.at("signup").ttl == Seconds{1800});
-}
-
-TEST_CASE("config: nothing that is not in force is set by a short file") {
-  CHECK(load(sample_with("")).not_in_force.empty());
-  CHECK(load(sample_with("[limits]\nrecipient_sends = [\"3/15m\", \"5/1h\"]\nfold_plus = true\n"))
-            .not_in_force.empty());
-  CHECK(load(sample_with("rate = \"\"\nquota = \"\"\n[verdict]\n[daemon]\nmetrics_socket = \"\"\n"))
-            .not_in_force.empty());
-}
-
-TEST_CASE("config: each key that is not in force is named") {
-  const auto loaded = load(sample_with(R"(rate = "14/1s"
-quota = "500/1d"
-[[relay]]
-name = "backup"
-host = "b.example"
-priority = 5
-[daemon]
-metrics_socket = "/run/mailotpd/metrics.sock"
-[limits]
-recipient_sends = ""
-recipient_failures = []
-fold_plus = false
-fold_dots_domains = []
-client_sends = [""]
-app_sends = "1/1s"
-global_sends = ["1/1s"]
-[brake]
-ratio = 1
-[verdict]
-spam = "alarm"
-[retention]
-events = "1d"
-bounces = "1d"
-)"));
-  CHECK(loaded.not_in_force == Strings{"daemon.metrics_socket"});
 }
 
 }  // namespace

@@ -77,8 +77,9 @@ class OpenApi(unittest.TestCase):
                     self.assertLessEqual({"X-Request-Id", "Cache-Control"}, set(response["headers"]))
                     self.assertTrue(response["description"])
                     if status not in ("default", "503") and int(status) < 400:
-                        streams = ["text/event-stream", "application/x-ndjson"]
-                        self.assertEqual(list(response["content"]), streams if path == "/v1/events" else ["application/json"])
+                        others = {"/v1/events": ["text/event-stream", "application/x-ndjson"],
+                                  "/metrics": ["text/plain; version=0.0.4; charset=utf-8"]}
+                        self.assertEqual(list(response["content"]), others.get(path, ["application/json"]))
                     elif path != "/readyz":
                         self.assertEqual(list(response["content"]), ["application/problem+json"])
                     if status == "429" or (status == "503" and path != "/readyz"):

@@ -89,6 +89,7 @@ TEST_CASE("beyond the bound lines are dropped, counted, and told") {
   sink.write("after\n");
   const std::string rest = text.substr(text.find("dropped ")) + pipe.read_to("after\n");
   CHECK(rest == fmt::format("dropped {}\nafter\n", k_lines - kept));
+  CHECK(sink.dropped() == static_cast<std::uint64_t>(k_lines - kept));
 }
 
 TEST_CASE("a line that no pipe takes whole arrives whole") {

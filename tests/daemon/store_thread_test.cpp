@@ -130,6 +130,10 @@ struct Fixture : daemon::StoreThread::Observer {
   daemon::StoreThread thread{&loop.loop, std::make_unique<ModelStore>(failures, settled, largest, extra),
                              *this, log};
 
+  void on_commit(const core::Committed& committed, const daemon::StoreThread::CommitCost& cost) override {
+    CHECK(committed.outcomes.size() == cost.commands);
+    CHECK(cost.took.count() >= 0);
+  }
   void on_changes(const std::vector<core::Change>&) override {}
   void on_jobs(std::vector<core::Job> out) override { jobs += static_cast<int>(out.size()); }
   void on_events() override {}

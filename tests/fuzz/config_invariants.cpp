@@ -275,7 +275,6 @@ void check_accepted(const daemon::LoadedConfig& loaded) {
   for (const core::Seconds kept : {config.retention.challenges, config.retention.messages,
                                    config.retention.events, config.retention.bounces})
     must(between(seconds{1}, kept, 3650 * k_day), "what is kept goes some day");
-  must(std::is_sorted(loaded.not_in_force.begin(), loaded.not_in_force.end()), "warnings are in order");
 }
 
 }  // namespace

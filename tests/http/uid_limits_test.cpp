@@ -44,6 +44,7 @@ TEST_CASE("a uid has its connections and no more: the next one is told so and cl
     CHECK(answer->body.find("overloaded") != std::string::npos);
     REQUIRE(fixture.pump([&] { return refused.ended() && fixture.server->connections() == 2; }));
     CHECK(own_load(fixture).connections == 2);
+    CHECK(fixture.server->load().connections == 2);
   }
   const std::string line = "event=http_uid_limited uid=" + std::to_string(::getuid()) + " limit=connections";
   CHECK(fixture.log.lines == std::vector<std::string>{line});  // once a second
@@ -243,6 +244,7 @@ TEST_CASE("nothing stays counted, however connections and requests end") {
       REQUIRE(load.connections <= std::min<std::size_t>(15, fixture.server->connections()));
       REQUIRE(load.requests <= 5);
       REQUIRE(load.requests >= fixture.held.size());
+      REQUIRE(fixture.server->load().requests == load.requests);
     }
     CHECK(fixture.handled > 100);
     CHECK(fixture.most == 5);
@@ -301,13 +303,17 @@ TEST_CASE("the connections follow from the descriptors that the process may have
   CHECK(usual.apps.connections_of_uid == 272);
   CHECK(usual.operators.connections == 256);
   CHECK(usual.few);
+  CHECK(usual.metrics.connections == 16);
+  CHECK(usual.metrics.connections_of_uid == 16);
   CHECK(share_descriptors(4096).apps.connections == 3584);
   for (std::uint64_t descriptors = 16; descriptors < 20000; ++descriptors) {
     const HttpShares shares = share_descriptors(descriptors);
     REQUIRE(shares.apps.connections_of_uid >= 1);
     REQUIRE(shares.apps.connections_of_uid < shares.apps.connections);
     REQUIRE(shares.operators.connections >= 2);
-    // A quarter at least is left for everything else, up to 256.
+    REQUIRE(shares.metrics.connections >= 1);
+    REQUIRE(shares.metrics.connections <= std::max<std::uint64_t>(1, descriptors / 64));
+    // A quarter at least is left for everything else, up to 256; the few of the metrics come out of it.
     REQUIRE(shares.apps.connections + shares.operators.connections +
                 std::min<std::uint64_t>(256, descriptors / 4) <=
             descriptors);

@@ -81,7 +81,12 @@ TEST_CASE("a relayed message keeps its reply, and its challenge shows the news")
   REQUIRE(f.last.changes.size() == 1);
   CHECK(f.last.changes[0].challenge == made.id);
   CHECK(f.last.changes[0].message == made.message->id);
+  REQUIRE(f.last.relayed.size() == 1);
+  CHECK(f.last.relayed[0].kind == core::MessageKind::otp);
+  CHECK(f.last.relayed[0].waited == 1s);
   CHECK(f.events(made.message->id) == "challenge.created,message.queued,message.relayed");
+  f.done(f.fact(core::JobRelayed{jobs[0].key, {250, "2.0.0", "again"}}));
+  CHECK(f.last.relayed.empty());
   const core::Stats stats = f.stats();
   CHECK(stats.messages.at("relayed") == 1);
   CHECK(stats.messages.at("queued") == 0);

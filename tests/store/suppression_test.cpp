@@ -150,6 +150,7 @@ TEST_CASE("each time in a row it is longer; a late bounce of the same wave is no
     CHECK(f.suppressions().empty());
     f.bounce();
   }
+  CHECK(f.stats().suppressed_total == 6);
 }
 
 TEST_CASE("what has not left to a dead address ends, its app's alone; what is being sent is not repeated") {

@@ -53,7 +53,9 @@ class OpenApi(SystemTest):
         plain = target.partition("?")[0]
         operation = CONTRACT.operation(method, plain)
         self.assertIsNotNone(operation, f"{method} {plain} is not in the contract\n{response!r}")
-        faults = CONTRACT.check(method, plain, response.status, response.headers.get("content-type"), response.json)
+        content_type = response.headers.get("content-type")
+        told = response.body.decode() if content_type.startswith("text/") else response.json
+        faults = CONTRACT.check(method, plain, response.status, content_type, told)
         self.assertEqual(faults, [], f"\n{response!r}")
         if status:
             self.assertEqual((response.status, response.code), (status, code), f"\n{response!r}")
@@ -75,7 +77,7 @@ class OpenApi(SystemTest):
             if "limit" in response.json:
                 self.limits.add(response.json["limit"]["name"])
         self.calls.append((operation["operationId"], socket, response.status))
-        return response.json
+        return told
 
     def of(self, daemon):
         """call() on the two sockets of a daemon."""
@@ -218,6 +220,7 @@ class OpenApi(SystemTest):
             seen("GET", "/v1/recipients/dora%40example.org", status=200)
         admin("DELETE", "/v1/suppressions/dora%40example.org", status=200)
         admin("GET", "/v1/stats", status=200)
+        self.assertIn("\nmailotpd_ready 1\n", admin("GET", "/metrics", status=200))
         admin("GET", "/v1/keys", status=200)
         admin("POST", "/v1/reload", {}, status=200)
         types = self.follow_both(daemon)

@@ -24,7 +24,7 @@ class Service(SystemTest):
         self.addCleanup(self.notify.close)
         self.notify.bind(self.notify_path)
         self.notify.settimeout(BOUND)
-        self.passed = {name: os.path.join(folder, name + ".sock") for name in ("api", "admin")}
+        self.passed = {name: os.path.join(folder, name + ".sock") for name in ("api", "admin", "metrics")}
 
     def activate(self, *names):
         """The daemon as systemd starts it: with these sockets, listening already."""
@@ -48,12 +48,15 @@ class Service(SystemTest):
             return client.request("GET", "/healthz").status
 
     def test_sockets_by_name(self):
-        self.activate("admin", "api")
+        self.activate("admin", "metrics", "api")
         # The first request waits in the backlog while the daemon starts.
         self.assertEqual(self.health(self.passed["api"]), 200)
         self.assertIn(b"READY=1", self.notify.recv(4096))
         with Client(self.passed["admin"]) as client:
             self.expect(client.request("GET", "/v1/stats"), 200)
+        with Client(self.passed["metrics"]) as client:
+            self.assertIn(b"\nmailotpd_ready ", client.request("GET", "/metrics").body)
+            self.expect(client.request("GET", "/v1/stats"), 404, "not_found")
         with Client(self.passed["api"]) as client:
             self.expect(client.request("GET", "/v1/stats"), 404, "not_found")
         self.assertFalse(os.path.exists(self.daemon.api_socket), "a passed socket takes the place of the configured one")
@@ -92,8 +95,10 @@ class Units(unittest.TestCase):
                 text = re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE)
                 with open(os.path.join(folder, name), "w", encoding="utf-8") as unit:
                     unit.write(text)
-            done = subprocess.run(["systemd-analyze", "verify", os.path.join(folder, "mailotpd.service")], capture_output=True,
-                                  text=True, timeout=BOUND, check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": folder + ":"})
+            units = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+            self.assertEqual(len(units), 4)
+            done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=BOUND,
+                                  check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": folder + ":"})
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
 
