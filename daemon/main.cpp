@@ -74,8 +74,7 @@ int run(const Options& options) {
   }
   if (options.check) {
     if (const auto senders = mailotp::daemon::check_senders(loaded->config); !senders) {
-      (void)std::fprintf(stderr, "%s: %s
-", options.config.c_str(), senders.error().what.c_str());
+      (void)std::fprintf(stderr, "%s: %s\n", options.config.c_str(), senders.error().what.c_str());
       return exit_with(ExitCode::bad_configuration);
     }
     (void)std::printf("%s: good\n", options.config.c_str());
