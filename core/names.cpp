@@ -85,6 +85,20 @@ std::string_view to_string(CheckResult result) {
   return "";
 }
 
+std::string_view to_string(MessageOrder order) {
+  switch (order) {
+    case MessageOrder::retry:
+      return "retry";
+    case MessageOrder::hold:
+      return "hold";
+    case MessageOrder::release:
+      return "release";
+    case MessageOrder::cancel:
+      return "cancel";
+  }
+  return "";
+}
+
 std::string_view to_string(MailFate fate) {
   switch (fate) {
     case MailFate::leave:

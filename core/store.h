@@ -229,11 +229,22 @@ struct Erased {
   std::int64_t rows = 0;
   std::optional<std::int64_t> next;  // there is more: the place to go on from
 };
+// How far a FlushOutbox has come, in the order of due_at.
+struct FlushPlace {
+  WallTime due_at{Millis{-1}};
+  std::int64_t n = 0;
+  WallTime last = k_never;  // due_at of the last one when it began: what has failed again comes after it
+};
+// What one step of it did.
+struct Flushed {
+  std::int64_t messages = 0;       // that are queued now
+  std::optional<FlushPlace> next;  // there may be more: the place to go on from
+};
 struct Done {};
 
 // An Error is the store's (io, no_space, busy, corrupt): the command has not happened.
 using Answer = std::variant<Done, ChallengeAnswer, MessageAnswer, CheckAnswer, KeptAnswer, Purged, MailFiled,
-                            MailboxState, BounceRecorded, SuppressionAnswer, Erased, Refusal>;
+                            MailboxState, BounceRecorded, SuppressionAnswer, Erased, Flushed, Refusal>;
 using Outcome = Result<Answer>;
 
 // ---- Commands
@@ -449,6 +460,30 @@ struct DropSuppression {
 
 // ---- Operators
 
+enum class MessageOrder : std::uint8_t { retry, hold, release, cancel };
+[[nodiscard]] std::string_view to_string(MessageOrder order);
+
+// What an operator wants of one message; core/outbox.h says what that is in each state. Answers
+// MessageAnswer, with what the order left (a late `retry` finds it `expired`), also where nothing was to be
+// done: `hold` of a held message, `release` of one that is not held, `retry` of one that is queued or being
+// sent. Refusal not_found, or message_closed: it has ended, or is being sent and cannot be held. What is
+// being sent is canceled when it comes back, and then only if it has not left.
+struct OrderMessage {
+  WallTime at;
+  Id id;
+  MessageOrder order = MessageOrder::retry;
+  Actor actor;
+};
+
+// All deferred messages are due now, as if each were ordered to be retried. Not the uncertain ones: a repeat
+// of these is decided one by one. In steps: answers Flushed, and is to be given again with its `next`.
+struct FlushOutbox {
+  WallTime at;
+  std::optional<FlushPlace> after;  // absent: from the beginning
+  int limit = 500;
+  Actor actor;
+};
+
 // Removes an address, in every spelling that folds to it (core/limits.h), from all rows and events; open
 // challenges end, unsent mails are not sent. What is counted for the limits stays. In steps, so that no
 // request waits for a long one: answers Erased, and is to be given again with its `next`.
@@ -471,7 +506,7 @@ struct ReplaceKeys {
 using Command = std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge,
                              Recall, SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay,
                              ShiftClock, OpenMailbox, RecordMail, RecordPoison, RecordMoved, ReportBounce,
-                             PutSuppression, DropSuppression, Erase, ReplaceKeys>;
+                             PutSuppression, DropSuppression, OrderMessage, FlushOutbox, Erase, ReplaceKeys>;
 
 // What the bounce mailbox brings. These stay in their order, whatever fails: a mail that is recorded stands
 // for all mails before it.

@@ -302,6 +302,12 @@ core::Result<ReloadInfo> read_reload(std::string_view body) {
                     truth(*value, "restart_needed")};
 }
 
+core::Result<std::int64_t> read_flushed(std::string_view body) {
+  const auto value = parse_object(body);
+  if (!value) return tl::unexpected(value.error());
+  return whole(*value, "flushed");
+}
+
 core::Result<std::int64_t> read_erased(std::string_view body) {
   const auto value = parse_object(body);
   if (!value) return tl::unexpected(value.error());

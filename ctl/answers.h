@@ -186,6 +186,8 @@ struct PageInfo {
 [[nodiscard]] core::Result<StatsInfo> read_stats(std::string_view body);
 [[nodiscard]] core::Result<PageInfo<KeyInfo>> read_keys(std::string_view body);
 [[nodiscard]] core::Result<ReloadInfo> read_reload(std::string_view body);
+// How many messages a flush made due.
+[[nodiscard]] core::Result<std::int64_t> read_flushed(std::string_view body);
 // How many rows an erasure removed.
 [[nodiscard]] core::Result<std::int64_t> read_erased(std::string_view body);
 // Any bytes: what is no problem document gives an empty one.

@@ -15,6 +15,7 @@ namespace mailotp::ctl {
 namespace {
 
 constexpr const char* k_default_socket = "/run/mailotpd/admin.sock";
+constexpr int k_most_ids = 10'000;
 
 // What CLI11 writes into; the chosen verb takes what it needs.
 struct Words {
@@ -26,6 +27,8 @@ struct Words {
   Suppress suppress;
   bool all = false;
   std::string id;
+  std::vector<std::string> ids;
+  bool yes = false;
   std::string file;
   std::string name;
   std::optional<Verb> verb;
@@ -101,6 +104,39 @@ void add_paging(CLI::App& list, Words& words, int& limit, std::string& cursor) {
   list.add_option("--cursor", cursor, "Go on where a page ended")->excludes(all)->type_name("CURSOR");
 }
 
+CLI::App* add_order(CLI::App& outbox, Words& words, core::MessageOrder order, const std::string& what) {
+  const std::string name(core::to_string(order));
+  CLI::App* verb = add_verb(outbox, name, what, "outbox " + name + " 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
+  verb->add_option("ID", words.ids, "Ids of messages")
+      ->required()
+      ->type_name("")
+      ->expected(1, k_most_ids)
+      ->check(CLI::Validator(is_id, ""));
+  verb->callback([&words, order] {
+    OrderMessages orders;
+    for (const std::string& id : words.ids)
+      orders.ids.push_back(*core::parse_id(id));
+    orders.order = order;
+    if (order == core::MessageOrder::cancel && !words.yes) orders.confirm = Confirm::ask;
+    words.verb = std::move(orders);
+  });
+  return verb;
+}
+
+void add_orders(CLI::App& outbox, Words& words) {
+  using core::MessageOrder;
+  add_order(outbox, words, MessageOrder::retry,
+            "Try deferred, uncertain or held messages now; of an uncertain one a second copy may arrive");
+  add_order(outbox, words, MessageOrder::hold,
+            "Keep messages from leaving until they are released, or their time is over");
+  add_order(outbox, words, MessageOrder::release, "Let held messages leave");
+  add_order(outbox, words, MessageOrder::cancel, "End messages; what is being sent may leave all the same")
+      ->add_flag("--yes", words.yes, "Do not ask; needed where there is no terminal");
+  add_verb(outbox, "flush", "Try every deferred message now; not the uncertain and the held ones",
+           "outbox flush")
+      ->callback([&words] { words.verb = FlushOutbox{}; });
+}
+
 void add_outbox(CLI::App& app, Words& words) {
   CLI::App* outbox = add_group(app, "outbox", "Messages: what waits, what left, what failed",
                                "outbox list --state deferred");
@@ -121,6 +157,7 @@ void add_outbox(CLI::App& app, Words& words) {
                             "outbox show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
   add_id(*show, words, "Id of the message");
   show->callback([&words] { words.verb = ShowMessage{*core::parse_id(words.id)}; });
+  add_orders(*outbox, words);
 }
 
 void add_bounces(CLI::App& app, Words& words) {
@@ -205,7 +242,10 @@ void add_other_verbs(CLI::App& app, Words& words) {
                "mails end, what came back is forgotten. What is counted against it stays",
                "erase alice@example.org");
   erase->add_option("ADDRESS", words.suppress.address, "The address")->required()->type_name("");
-  erase->callback([&words] { words.verb = Erase{words.suppress.address}; });
+  erase->add_flag("--yes", words.yes, "Do not ask; needed where there is no terminal");
+  erase->callback([&words] {
+    words.verb = Erase{words.suppress.address, words.yes ? Confirm::no : Confirm::ask};
+  });
   add_verb(
       app, "reload",
       "Have the daemon read its key file again, and check its configuration; what cannot be used changes "

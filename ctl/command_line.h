@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "core/id.h"
+#include "core/store.h"
 #include "ctl/exit_code.h"
 
 namespace mailotp::ctl {
@@ -38,6 +40,13 @@ struct OrderRelay {
   std::string name;
   RelayOrder order = RelayOrder::suspend;
 };
+enum class Confirm : std::uint8_t { ask, given };
+struct OrderMessages {
+  std::vector<core::Id> ids;  // at least one
+  core::MessageOrder order = core::MessageOrder::retry;
+  Confirm confirm = Confirm::given;  // ask: at the terminal, before anything is done
+};
+struct FlushOutbox {};
 struct ListBounces {
   std::string recipient;
   std::string bounce_class;
@@ -63,6 +72,7 @@ struct Unsuppress {
 };
 struct Erase {
   std::string address;
+  Confirm confirm = Confirm::ask;
 };
 struct Reload {};
 struct MakeKey {
@@ -71,9 +81,9 @@ struct MakeKey {
 struct CheckConfig {
   std::string file;
 };
-using Verb =
-    std::variant<ShowStatus, ListOutbox, ShowMessage, ShowChallenge, ListRelays, TestRelay, OrderRelay,
-                 ListBounces, ListSuppressions, Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
+using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
+                          ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions, Suppress,
+                          Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

@@ -7,6 +7,7 @@
 
 #include "ctl/answers.h"
 #include "ctl/check_config.h"
+#include "ctl/confirm.h"
 #include "ctl/daemon_client.h"
 #include "ctl/keygen.h"
 #include "ctl/show.h"
@@ -150,6 +151,46 @@ struct Verbs {
     return show_one(command, "/v1/outbox/" + core::to_string(show.id), screen, read_message, show_message);
   }
 
+  // Each is tried, also after one that was refused; a daemon that cannot be asked is the end.
+  Attempt<void> operator()(const OrderMessages& orders) const {
+    if (orders.confirm == Confirm::ask) {
+      const std::size_t count = orders.ids.size();
+      auto sure = confirm(count == 1 ? fmt::format("Cancel message {}?", core::to_string(orders.ids[0]))
+                                     : fmt::format("Cancel {} messages?", count));
+      if (!sure) return sure;
+    }
+    DaemonClient client(command.socket);
+    std::string head = command.output == Output::people ? outbox_head(screen) : "";
+    std::size_t refused = 0;
+    for (const core::Id& id : orders.ids) {
+      auto done = order_message(client, id, orders.order, head);
+      if (done) continue;
+      Failure failure{done.error().exit, fmt::format("{}: {}", core::to_string(id), done.error().what)};
+      if (failure.exit != ExitCode::refused || orders.ids.size() == 1)
+        return tl::unexpected(std::move(failure));
+      ++refused;
+      (void)std::fflush(stdout);  // before the error, where both go to one place
+      (void)std::fprintf(stderr, "mailotpctl: %s\n", failure.what.c_str());
+    }
+    if (refused == 0) return {};
+    return tl::unexpected(
+        Failure{ExitCode::refused, fmt::format("{} of {} were refused", refused, orders.ids.size())});
+  }
+
+  Attempt<void> operator()(const FlushOutbox&) const {
+    DaemonClient client(command.socket);
+    auto reply = client.post("/v1/outbox/flush");
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
+    const auto messages = read_flushed(reply->body);
+    if (!messages) return strange(messages.error());
+    print(*messages == 0
+              ? std::string("nothing was deferred\n")
+              : fmt::format("{} {} tried now\n", *messages, *messages == 1 ? "message is" : "messages are"));
+    return {};
+  }
+
   Attempt<void> operator()(const ShowChallenge& show) const {
     return show_one(command, "/v1/challenges/" + core::to_string(show.id), screen, read_challenge,
                     show_challenge);
@@ -199,6 +240,10 @@ struct Verbs {
   }
 
   Attempt<void> operator()(const Erase& erase) const {
+    if (erase.confirm == Confirm::ask) {
+      auto sure = confirm(fmt::format("Erase {} from everything that is kept?", printable(erase.address)));
+      if (!sure) return sure;
+    }
     DaemonClient client(command.socket);
     auto reply = client.post("/v1/erase", erase_body(erase.address));
     if (!reply) return tl::unexpected(std::move(reply.error()));
@@ -268,6 +313,19 @@ struct Verbs {
       else
         (void)std::fputs(more.c_str(), stderr);
     }
+    return {};
+  }
+
+  // `head` stands above the first row only.
+  Attempt<void> order_message(DaemonClient& client, const core::Id& id, core::MessageOrder order,
+                              std::string& head) const {
+    auto reply = client.post(fmt::format("/v1/outbox/{}/{}", core::to_string(id), core::to_string(order)));
+    if (!reply) return tl::unexpected(std::move(reply.error()));
+    if (reply->status != 200) return tl::unexpected(failure_of(*reply));
+    if (command.output == Output::json_lines) return print_object_line(reply->body);
+    const auto message = read_message(reply->body);
+    if (!message) return strange(message.error());
+    print(std::exchange(head, "") + outbox_rows({message->message}, screen));
     return {};
   }
 

@@ -25,16 +25,6 @@ constexpr int k_rows_a_look = 16;        // read ahead of the free places
 // A message that one relay has refused waits so long for the rate of the other one, rather than failing.
 constexpr core::Millis k_worth_waiting{5000};
 
-// The row as it is now: what an earlier one of the same list led to (the end of a common challenge) may have
-// changed it.
-Result<MessageRecord> again(Transaction& tx, const MessageRecord& m) {
-  auto found = tx.message(m.n);
-  if (!found) return tl::unexpected(found.error());
-  if (!*found)
-    return core::fail(core::Errc::corrupt, "store: a message is gone in the middle of a transaction");
-  return **std::move(found);
-}
-
 Detail about(const core::AttemptKey& key, const MessageRecord& m) {
   Detail detail;
   detail.add("attempt", static_cast<std::int64_t>(key.attempt)).add("relay", m.row.relay);

@@ -141,6 +141,21 @@ Result<std::vector<MessageRecord>> messages_for_relay(Transaction& tx, int limit
   return waiting;
 }
 
+Result<std::vector<MessageRecord>> deferred_messages(Transaction& tx, const core::FlushPlace& after,
+                                                     int limit) {
+  const Places places{MessageState::deferred, after.due_at, after.n, after.last, limit};
+  return list(tx, places, [&] {
+    return tx.sql(WriterSql::message_deferred).select(after.due_at, after.n, after.last, limit);
+  });
+}
+
+Result<MessageRecord> again(Transaction& tx, const MessageRecord& m) {
+  auto found = tx.message(m.n);
+  if (!found) return tl::unexpected(found.error());
+  if (!*found) return core::fail(Errc::corrupt, "store: a message is gone in the middle of a transaction");
+  return **std::move(found);
+}
+
 Result<> check_newest(Transaction& tx, core::WallTime now) {
   std::vector<std::pair<std::int64_t, MessageState>> open;
   {

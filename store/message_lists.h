@@ -28,6 +28,15 @@ struct Places {
 // Those that wait for any relay.
 [[nodiscard]] core::Result<std::vector<MessageRecord>> messages_for_relay(Transaction& tx, int limit);
 
+// From a place on, up to its last.
+[[nodiscard]] core::Result<std::vector<MessageRecord>> deferred_messages(Transaction& tx,
+                                                                         const core::FlushPlace& after,
+                                                                         int limit);
+
+// The row of one of a list as it is now: what an earlier one led to (the end of a common challenge) may have
+// changed it.
+[[nodiscard]] core::Result<MessageRecord> again(Transaction& tx, const MessageRecord& m);
+
 // A step on one of a list has failed and takes the transaction with it: the next try does without a message
 // whose pages are at fault. Gives the error back.
 [[nodiscard]] core::Error pass_over(Transaction& tx, const MessageRecord& message, core::Error error);

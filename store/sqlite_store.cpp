@@ -19,6 +19,7 @@
 #include "store/message_commands.h"
 #include "store/message_lists.h"
 #include "store/migrations.h"
+#include "store/order_commands.h"
 #include "store/purge.h"
 #include "store/reserve.h"
 #include "store/suppression.h"
@@ -120,6 +121,8 @@ struct Runner {
   Result<core::Answer> operator()(const core::ReportBounce& c) const { return report_bounce(tx, c); }
   Result<core::Answer> operator()(const core::PutSuppression& c) const { return put_suppression(tx, c); }
   Result<core::Answer> operator()(const core::DropSuppression& c) const { return drop_suppression(tx, c); }
+  Result<core::Answer> operator()(const core::OrderMessage& c) const { return order(tx, c); }
+  Result<core::Answer> operator()(const core::FlushOutbox& c) const { return flush(tx, c); }
   Result<core::Answer> operator()(const core::Erase& c) const { return erase(tx, c); }
   Result<core::Answer> operator()(const core::ReplaceKeys& c) const { return replace_keys(tx, c); }
 };

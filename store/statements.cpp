@@ -96,6 +96,10 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      " FROM message WHERE state = 0 AND (due_at, n) > (?1, ?2) ORDER BY due_at, n LIMIT ?3"},
     {"message_due",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"},
+    {"message_deferred",
+     "SELECT " MESSAGE_COLUMNS
+     " FROM message WHERE state = 2 AND (due_at, n) > (?1, ?2) AND due_at <= ?3 ORDER BY due_at, n LIMIT ?4"},
+    {"message_last_deferred", "SELECT max(due_at) FROM message WHERE state = 2"},
     {"message_sending", "SELECT " MESSAGE_COLUMNS " FROM message WHERE state = 1"},
     {"message_suspect_out", "SELECT 1 FROM message WHERE state = 1 AND orphaned >= ?1 LIMIT 1"},
     {"message_for_relay",

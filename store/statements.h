@@ -40,6 +40,8 @@ enum class WriterSql : std::uint8_t {
   message_not_current,
   message_claimable,
   message_due,
+  message_deferred,
+  message_last_deferred,
   message_sending,
   message_suspect_out,
   message_for_relay,

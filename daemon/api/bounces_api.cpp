@@ -1,6 +1,5 @@
 #include "daemon/api/bounces_api.h"
 
-#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -8,6 +7,7 @@
 #include "daemon/api/answers.h"
 #include "daemon/api/bounce_requests.h"
 #include "daemon/api/lists.h"
+#include "daemon/api/orders.h"
 #include "daemon/api/requests.h"
 #include "daemon/api/views.h"
 #include "daemon/state/clock.h"
@@ -15,10 +15,6 @@
 namespace mailotp::daemon {
 
 namespace {
-
-core::Actor actor_of(const HttpRequest& request) {
-  return {core::ActorKind::operator_, request.peer.uid};
-}
 
 Parsed<std::optional<core::BounceKind>> kind_of(const std::string& name) {
   if (name.empty()) return std::optional<core::BounceKind>{};
@@ -73,20 +69,6 @@ void list_suppressions(Services& services, const HttpRequest& request, Responder
         return store.suppressions(recipient, page, wall_now());
       },
       suppressions_json);
-}
-
-// Has the store do it and answers with what `show` makes of a successful outcome.
-void order(Services& services, core::Command command, const std::string& request_id, Responder responder,
-           std::function<std::string(const core::Answer&)> show) {
-  auto held = std::make_shared<Responder>(std::move(responder));  // std::function wants copies
-  const bool asked = services.store.submit(
-      std::move(command), [held, request_id, show = std::move(show)](const core::Outcome& outcome) {
-        if (!outcome) return held->respond(error_answer(outcome.error(), request_id));
-        if (const auto* refusal = std::get_if<core::Refusal>(&*outcome))
-          return held->respond(refusal_answer(*refusal, request_id));
-        held->respond(ok_json(show(*outcome)));
-      });
-  if (!asked) held->respond(problem(Problem::overloaded, "more requests wait than can be taken", request_id));
 }
 
 void report_bounce(Services& services, const HttpRequest& request, Responder responder) {

@@ -63,8 +63,10 @@ void Router::route(HttpRequest request, Responder responder) const {
     return;
   }
   const std::vector<std::string>& path = request.segments;
+  const bool is_literal = std::ranges::find(routes_, path, &Route::segments) != routes_.end();
   std::string allowed;
   for (const Route& route : routes_) {
+    if (is_literal && route.segments != path) continue;
     auto captured = match(route.segments, path);
     if (!captured) continue;
     if (route.method == request.method) {

@@ -1,5 +1,6 @@
 // Method and path to handler. Paths are patterns such as "/v1/challenges/{id}/check"; one segment in braces
-// is handed to the handler. Built once; loop thread.
+// is handed to the handler. A pattern without one comes before one that fits as well, for all methods, as in
+// OpenAPI. Built once; loop thread.
 #pragma once
 
 #include <functional>

@@ -226,6 +226,14 @@ std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime no
   return dump(value);
 }
 
+std::string outbox_row_json(const core::MessageView& view, core::WallTime now) {
+  return dump(outbox_row(view, now));
+}
+
+std::string flushed_json(std::int64_t messages) {
+  return dump({{"flushed", messages}});
+}
+
 std::string event_json(const core::EventView& event, const std::string& cursor, UidShown uid) {
   return dump(streamed_event(event, cursor, uid));
 }
@@ -334,13 +342,13 @@ std::string relay_test_json(const std::string& relay, bool ok, const std::vector
 }
 
 std::string version_json(const std::string& mode) {
-  return dump(
-      {{"name", "mailotpd"},
-       {"version", MAILOTP_VERSION},
-       {"mode", mode},
-       {"features",
-        {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats", "bounces",
-         "recipients", "suppressions", "apps", "limits", "events", "erase", "keys", "metrics"}}});
+  return dump({{"name", "mailotpd"},
+               {"version", MAILOTP_VERSION},
+               {"mode", mode},
+               {"features",
+                {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
+                 "bounces", "recipients", "suppressions", "apps", "limits", "events", "erase", "keys",
+                 "metrics", "outbox-orders"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

@@ -16,6 +16,9 @@ namespace mailotp::daemon {
 [[nodiscard]] std::string check_json(const core::CheckAnswer& answer, int max_attempts);
 [[nodiscard]] std::string outbox_json(const core::PageOf<core::MessageView>& page, core::WallTime now);
 [[nodiscard]] std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now);
+// A row of the list by itself.
+[[nodiscard]] std::string outbox_row_json(const core::MessageView& view, core::WallTime now);
+[[nodiscard]] std::string flushed_json(std::int64_t messages);
 // Whose process it was: for operators.
 enum class UidShown : std::uint8_t { no, yes };
 [[nodiscard]] std::string event_json(const core::EventView& event, const std::string& cursor, UidShown uid);

@@ -333,17 +333,21 @@ alice@example.org              mailbox-disabled      1d3h     now  dsn          
 
     def test_erase(self):
         with FakeDaemon({"POST /v1/erase": (200, {"rows": 12})}) as daemon:
-            self.check(run("erase", "a@example.org", socket_path=daemon.socket), 0,
+            self.check(run("erase", "a@example.org", "--yes", socket_path=daemon.socket), 0,
                        "a@example.org: erased, with 12 rows\n", "")
-            result = self.check(run("erase", "a@example.org", "--json", socket_path=daemon.socket), 0, err="")
+            result = self.check(run("erase", "a@example.org", "--yes", "--json", socket_path=daemon.socket), 0, err="")
             self.assertEqual(json.loads(result.stdout), {"rows": 12})
             self.assertEqual(daemon.bodies, [{"recipient": "a@example.org"}] * 2)
         with FakeDaemon({"POST /v1/erase": (200, {"rows": 0})}) as daemon:
-            self.check(run("erase", "a@example.org", socket_path=daemon.socket), 0,
+            self.check(run("erase", "a@example.org", "--yes", socket_path=daemon.socket), 0,
                        "a@example.org: nothing was kept of it\n", "")
         with FakeDaemon({"POST /v1/erase": problem(400, "invalid_recipient", "the address has no @")}) as daemon:
-            result = self.check(run("erase", "nonsense", socket_path=daemon.socket), 1, "")
+            result = self.check(run("erase", "nonsense", "--yes", socket_path=daemon.socket), 1, "")
             self.assertIn("the address has no @", result.stderr)
+        with FakeDaemon({}) as daemon:
+            result = self.check(run("erase", "a@example.org", socket_path=daemon.socket), 2, "")
+            self.assertIn("--yes", result.stderr)
+            self.assertEqual(daemon.seen, [])
 
     def test_reload(self):
         done = {"keys": 2, "keys_from": "file", "restart_needed": False}
@@ -393,6 +397,93 @@ BOUNCES                  EVER
 mailbox-full                1
 user-unknown               12
 """), result)
+
+
+class Orders(Case):
+    CLOSED = problem(409, "message_closed", "the message has ended")
+
+    def path(self, order, message=MESSAGE):
+        return f"POST /v1/outbox/{message}/{order}"
+
+    def test_one(self):
+        for order, state in (("retry", "queued"), ("hold", "held"), ("release", "queued")):
+            value = message(state=state)
+            with self.subTest(order), FakeDaemon({self.path(order): (200, value)}) as daemon:
+                self.check(run("outbox", order, MESSAGE.upper(), socket_path=daemon.socket, columns=80), 0, f"""\
+ID                                    STATE          AGE  RECIPIENT
+{MESSAGE}  {state:<9}    3m12s  alice@example.org
+""", "")
+                result = self.check(run("outbox", order, MESSAGE, "--json", socket_path=daemon.socket), 0, err="")
+                self.assertEqual(json.loads(result.stdout), value)
+                self.assertEqual(daemon.seen, [self.path(order)] * 2)
+
+    def test_several_of_which_some_are_refused(self):
+        third = "0190b5a0-7c1e-7e3a-9f00-0123456789ae"
+        answers = {self.path("hold"): self.CLOSED, self.path("hold", OTHER): (200, message(id=OTHER, state="held"))}
+        told = (f"mailotpctl: {MESSAGE}: the message has ended (message_closed)\n"
+                "  request 0190b5a0-0000-7000-8000-00000000abcd\n"
+                f"mailotpctl: {third}: nothing is at /v1/outbox/{third}/hold (not_found)\n"
+                "  request 0190b5a0-0000-7000-8000-00000000abcd\n"
+                "mailotpctl: 2 of 3 were refused\n")
+        with FakeDaemon(answers) as daemon:
+            result = self.check(run("outbox", "hold", MESSAGE, OTHER, third, socket_path=daemon.socket), 1, err=told)
+            self.assertEqual([line.split()[0] for line in result.stdout.splitlines()], ["ID", OTHER])
+            result = self.check(run("outbox", "hold", MESSAGE, OTHER, third, "--json", socket_path=daemon.socket), 1, err=told)
+            self.assertEqual([json.loads(line)["id"] for line in result.stdout.splitlines()], [OTHER])
+            self.assertEqual(daemon.seen[:3], [self.path("hold", one) for one in (MESSAGE, OTHER, third)])
+
+    def test_one_that_is_refused(self):
+        with FakeDaemon({self.path("retry"): self.CLOSED}) as daemon:
+            self.check(run("outbox", "retry", MESSAGE, socket_path=daemon.socket), 1, "",
+                       f"mailotpctl: {MESSAGE}: the message has ended (message_closed)\n"
+                       "  request 0190b5a0-0000-7000-8000-00000000abcd\n")
+
+    def test_trouble_of_the_daemon_is_the_end(self):
+        for answer, code in ((problem(503, "overloaded", "later", retry_after=1), 75), ("hang up", 75),
+                             (problem(403, "cross_site", "no"), 77)):
+            with FakeDaemon({self.path("retry"): answer}) as daemon:
+                result = self.check(run("outbox", "retry", MESSAGE, OTHER, socket_path=daemon.socket), code, "")
+                self.assertIn(f"mailotpctl: {MESSAGE}: ", result.stderr)
+                self.assertEqual(daemon.seen, [self.path("retry")])
+
+    def test_cancel_without_a_terminal(self):
+        with FakeDaemon({self.path("cancel"): (200, message(state="canceled"))}) as daemon:
+            self.check(run("outbox", "cancel", MESSAGE, socket_path=daemon.socket, stdin=subprocess.DEVNULL), 2, "",
+                       "mailotpctl: nobody can be asked, stdin is no terminal: say --yes\n")
+            self.check(run("outbox", "cancel", MESSAGE, socket_path=daemon.socket, input="y\n"), 2, "")
+            self.assertEqual(daemon.seen, [])
+            result = self.check(run("outbox", "cancel", MESSAGE, "--yes", "--json", socket_path=daemon.socket,
+                                    stdin=subprocess.DEVNULL), 0, err="")
+            self.assertEqual(json.loads(result.stdout)["state"], "canceled")
+
+    def asked(self, said, *ids):
+        """Exit code, stderr and what the daemon saw, of a cancel at a terminal at which somebody types `said`."""
+        answers = {self.path("cancel", one): (200, message(id=one, state="canceled")) for one in ids}
+        ours, theirs = pty.openpty()
+        with FakeDaemon(answers) as daemon:
+            os.write(ours, said)
+            result = run("outbox", "cancel", *ids, socket_path=daemon.socket, stdin=theirs)
+            seen = list(daemon.seen)
+        os.close(theirs)
+        os.close(ours)
+        return result.returncode, result.stderr, seen
+
+    def test_cancel_at_a_terminal(self):
+        done = [self.path("cancel")]
+        question = f"Cancel message {MESSAGE}? [y/N] "
+        for said in (b"y\n", b"yes\n", b"Y\n"):
+            self.assertEqual(self.asked(said, MESSAGE), (0, question, done))
+        for said in (b"n\n", b"\n", b"\x04", b"yesterday\n", b"y" * 100 + b"\n"):
+            self.assertEqual(self.asked(said, MESSAGE), (1, question + "mailotpctl: nothing was done\n", []))
+        code, err, seen = self.asked(b"y\n", MESSAGE, OTHER)
+        self.assertEqual((code, err, len(seen)), (0, "Cancel 2 messages? [y/N] ", 2))
+
+    def test_flush(self):
+        for count, says in ((0, "nothing was deferred\n"), (1, "1 message is tried now\n"), (41, "41 messages are tried now\n")):
+            with FakeDaemon({"POST /v1/outbox/flush": (200, {"flushed": count})}) as daemon:
+                self.check(run("outbox", "flush", socket_path=daemon.socket), 0, says, "")
+                result = self.check(run("outbox", "flush", "--json", socket_path=daemon.socket), 0, err="")
+                self.assertEqual(json.loads(result.stdout), {"flushed": count})
 
 
 class Others(Case):
@@ -676,6 +767,10 @@ class Usage(Case):
                 (["outbox", "show"], "ID is required"),
                 (["outbox", "show", "42"], '"42" is no id'),
                 (["challenge", "show", "x"], "is no id"),
+                (["outbox", "hold"], "ID is required"),
+                (["outbox", "retry", MESSAGE, "42"], '"42" is no id'),
+                (["outbox", "hold", MESSAGE, "--yes"], "--yes"),
+                (["outbox", "flush", MESSAGE], MESSAGE),
                 (["keygen"], "FILE is required"),
                 (["check-config"], "FILE is required"),
                 (["--frob", "status"], "--frob"),
@@ -689,7 +784,8 @@ class Usage(Case):
         self.assertIn("Usage: mailotpctl outbox", self.check(run("outbox"), 2, "").stderr)
 
     def test_help_has_an_example_for_every_verb(self):
-        for verb in ([], ["status"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["challenge"],
+        for verb in ([], ["status"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["outbox", "retry"],
+                     ["outbox", "hold"], ["outbox", "release"], ["outbox", "cancel"], ["outbox", "flush"], ["challenge"],
                      ["challenge", "show"], ["relay"], ["relay", "list"], ["relay", "test"], ["relay", "suspend"], ["relay", "resume"], ["keygen"], ["check-config"]):
             with self.subTest(verb):
                 out = self.check(run(*verb, "--help"), 0, err="").stdout

@@ -203,7 +203,12 @@ class OpenApi(SystemTest):
         admin("GET", "/v1/outbox?state=relayed&recipient=alice@example.org", status=200)
         admin("GET", f"/v1/outbox/{message}", status=200)
         admin("GET", "/v1/relays", status=200)
-        for order in ("suspend", "resume", "test"):
+        admin("POST", "/v1/relays/capture/suspend", {}, status=200)
+        waiting = api("POST", "/v1/challenges", {"recipient": "emil@example.org"}, status=201)["message"]["id"]
+        for order, state in (("hold", "held"), ("release", "queued"), ("retry", "queued"), ("cancel", "canceled")):
+            self.assertEqual(admin("POST", f"/v1/outbox/{waiting}/{order}", {}, status=200)["state"], state)
+        self.assertEqual(admin("POST", "/v1/outbox/flush", {}, status=200), {"flushed": 0})
+        for order in ("resume", "test"):
             admin("POST", f"/v1/relays/capture/{order}", {}, status=200)
         note = {"recipient": "alice@example.org", "template": "note", "data": None, "locale": "de", "not_after": None,
                 "metadata": 1}
@@ -228,7 +233,8 @@ class OpenApi(SystemTest):
         self.assertEqual(admin("POST", "/v1/erase", {"recipient": "alice@example.org"}, status=200)["rows"], 0)
         types |= self.follow_both(daemon)
         self.assertLessEqual({"challenge.created", "challenge.sent", "challenge.checked", "challenge.canceled",
-                              "message.queued", "message.relayed", "message.bounced", "recipient.suppressed",
+                              "message.queued", "message.relayed", "message.bounced", "message.held", "message.canceled",
+                              "recipient.suppressed",
                               "recipient.healed", "recipient.reported", "recipient.erased"}, types)
         made = {(operation, socket) for operation, socket, status in self.calls if status < 300}
         self.assertEqual(documented() - made, set(), "calls of the contract that nobody has made")
@@ -319,6 +325,13 @@ class OpenApi(SystemTest):
         for order in ("suspend", "resume", "test"):
             admin("POST", f"/v1/relays/none/{order}", {}, status=404, code="not_found")
         admin("POST", "/v1/relays/capture/suspend", {"x": 1}, status=400, code="invalid_field")
+        message = made["message"]["id"]
+        wait_for(lambda: admin("GET", f"/v1/outbox/{message}", status=200)["state"] == "relayed", "it left")
+        for order in ("retry", "hold", "release", "cancel"):
+            admin("POST", f"/v1/outbox/{message}/{order}", {}, status=409, code="message_closed")
+            admin("POST", f"/v1/outbox/{message}/{order}", {"x": 1}, status=400, code="invalid_field")
+            admin("POST", f"/v1/outbox/{NO_ID}/{order}", {}, status=404, code="not_found")
+        admin("POST", "/v1/outbox/flush", {"x": 1}, status=400, code="invalid_field")
         admin("POST", "/v1/bounces", {"message_id": "x", "action": "lost"}, status=400, code="invalid_field")
         admin("POST", "/v1/bounces", {"message_id": "x", "action": "failed"}, status=404, code="not_found")
         admin("PUT", "/v1/suppressions/a%40example.org", {"class": "x"}, status=400, code="invalid_field")
