@@ -244,7 +244,7 @@ void add_other_verbs(CLI::App& app, Words& words) {
   erase->add_option("ADDRESS", words.suppress.address, "The address")->required()->type_name("");
   erase->add_flag("--yes", words.yes, "Do not ask; needed where there is no terminal");
   erase->callback([&words] {
-    words.verb = Erase{words.suppress.address, words.yes ? Confirm::no : Confirm::ask};
+    words.verb = Erase{words.suppress.address, words.yes ? Confirm::given : Confirm::ask};
   });
   add_verb(
       app, "reload",
