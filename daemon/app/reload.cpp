@@ -57,8 +57,9 @@ Reload::Reload(std::string config_path, std::string config_text, std::string key
 void Reload::run(ReloadDone done) {
   if (done_) return done(failure(Why::busy, "a reload is under way"));
   done_ = std::move(done);
-  const auto read = [path = config_path_, before = config_text_, place = key_place(key_file_)](
-                        core::StoreReader&) { return read_files(path, before, place); };
+  const auto read = [path = config_path_, before = config_text_, key_file = key_file_](core::StoreReader&) {
+    return read_files(path, before, key_place(key_file));
+  };
   const bool asked = reader_.read<std::shared_ptr<Files>>(
       read, [this](Result<std::shared_ptr<Files>> files) { take(files); });
   if (!asked) finish(failure(Why::busy, "too many requests wait to be read"));
