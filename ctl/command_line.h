@@ -1,4 +1,4 @@
-// The command line of mailotpctl as a value. The one .cpp of it is the one that sees CLI11.
+// The command line of mailotpctl as a value. command_words.h says who sees CLI11.
 #pragma once
 
 #include <cstdint>
