@@ -31,6 +31,9 @@ struct ShowMessage {
 struct ShowChallenge {
   core::Id id;
 };
+struct ShowTimeline {
+  std::string subject;  // an address, or the id of a challenge or a message
+};
 struct ListRelays {};
 struct TestRelay {
   std::string name;
@@ -82,8 +85,8 @@ struct CheckConfig {
   std::string file;
 };
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
-                          ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions, Suppress,
-                          Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
+                          ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
+                          Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

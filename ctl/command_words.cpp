@@ -51,6 +51,12 @@ std::string is_id(const std::string& text) {
              : fmt::format("\"{}\" is no id; one looks like 0190b5a0-7c1e-7e3a-9f00-0123456789ab", text);
 }
 
+std::string is_subject(const std::string& text) {
+  return text.find('@') != std::string::npos || core::parse_id(text)
+             ? std::string()
+             : fmt::format("\"{}\" is neither an address nor an id", text);
+}
+
 CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string& what,
                    const std::string& example) {
   CLI::App* verb = parent.add_subcommand(name, what);
