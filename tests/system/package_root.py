@@ -22,8 +22,8 @@ ADDUSER = ("adduser", "addgroup", "useradd", "groupadd", "usermod", "chage", "gp
 MOUNTED = 'mount --rbind /proc "$1/proc" && mount --bind /dev/null "$1/dev/null" && shift && exec "$@"'
 
 
-def run(*command):
-    return subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=False, stdin=subprocess.DEVNULL)
+def run(*command, bound=BOUND):
+    return subprocess.run(command, capture_output=True, text=True, timeout=bound, check=False, stdin=subprocess.DEVNULL)
 
 
 def libraries(*programs):
