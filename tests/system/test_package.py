@@ -314,6 +314,7 @@ class Life(SystemTest):
         with open(self.root.path("etc/mailotpd/templates/note"), "w", encoding="utf-8") as file:
             file.write("the operator's")
         key = read(self.root.path("etc/mailotpd/otp.key"))
+        os.mkdir(self.root.path("templates"))  # where a build tree would have them, as seen from /usr/sbin
         daemon = self.daemon().start()
         for name in ("alice", "bob"):
             self.expect(daemon.api("POST", "/v1/challenges", {"recipient": f"{name}@example.org"}), 201)
