@@ -123,6 +123,11 @@ class Installed(SystemTest):
             with self.subTest(name):
                 self.assertEqual(self.root.mode(name), ("root", "root", "644"))
 
+    def test_completion(self):
+        """Where there is one."""
+        self.assertEqual(os.path.exists(self.root.path("usr/share/bash-completion/completions/mailotpctl")),
+                         os.path.exists(os.path.join(TOP, "ctl/mailotpctl.bash-completion")))
+
     def test_links_of_the_readme(self):
         folder = self.root.path("usr/share/doc/mailotpd")
         links = re.findall(r"\]\(([^):]+)\)", read(os.path.join(folder, "README.md")))
@@ -256,7 +261,7 @@ class Systemd(SystemTest):
 def migrations():
     """The statements of each, oldest first."""
     text = read(MIGRATIONS)
-    names = re.search(r"std::array k_migrations\{([^}]*)\}", text).group(1).split(", ")
+    names = re.findall(r"k_\w+", re.search(r"std::array k_migrations\{([^}]*)\}", text).group(1))
     return [re.search(rf'const char\* {name} = R"sql\((.*?)\)sql"', text, re.DOTALL).group(1) for name in names]
 
 
