@@ -229,7 +229,7 @@ class OpenApi(SystemTest):
         timeline = admin("GET", "/v1/timeline?recipient=Alice@example.org&limit=500", status=200)
         self.assertGreater(len(timeline["items"]), 4)
         admin("GET", f"/v1/timeline?message={message}", status=200)
-        admin("GET", f"/v1/timeline?challenge={NO_ID}", status=404)
+        admin("GET", f"/v1/timeline?challenge={NO_ID}", status=404, code="not_found")
         admin("GET", "/v1/keys", status=200)
         admin("POST", "/v1/reload", {}, status=200)
         types = self.follow_both(daemon)
