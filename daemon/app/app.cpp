@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -37,6 +36,7 @@
 #include "daemon/app/relay_board.h"
 #include "daemon/app/reload.h"
 #include "daemon/app/senders.h"
+#include "daemon/app/service_notices.h"
 #include "daemon/app/sockets.h"
 #include "daemon/http/server.h"
 #include "daemon/metrics/tally.h"
@@ -57,6 +57,8 @@ namespace {
 constexpr core::Millis k_dot_grace{5000};     // for sends that are past the dot
 constexpr core::Millis k_move_grace{2000};    // for mails that are being moved
 constexpr core::Millis k_drain_limit{10000};  // for everything
+constexpr core::Millis k_close_limit{
+    20000};  // what the store may take for its last commit, before systemd kills us
 
 // The loop and what must be closed before it ends.
 struct Loop {
@@ -143,6 +145,7 @@ struct App::Parts {
   std::optional<SignalWatch> interrupt;
   std::optional<SignalWatch> hang_up;
   std::optional<Timer> drain_limit;
+  std::optional<ServiceNotices> notices;
 
   std::vector<std::string> suspended;  // relays, from before the start
   bool draining = false;
@@ -164,6 +167,7 @@ struct App::Parts {
   core::Secret password_or_none(const std::string& path, std::string_view whose);
   void obey(const core::SuspendRelay& order);
   void announce();
+  [[nodiscard]] std::vector<WatchedPart> watched_parts() const;
   void drain();
   void drained_one();
   void stop_now();
@@ -417,6 +421,7 @@ tl::expected<void, StartFailure> App::start() {
     p.reload->run([](const auto&) {});  // it is in the log
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
+  p.notices.emplace(&p.loop.loop, ServiceNotices::manager_of_environment(), p.log);
   p.agent->start();
   if (p.mailbox) p.mailbox->start();
   p.passwords->start();
@@ -431,13 +436,22 @@ void App::Parts::announce() {
                           config.relays.front().directory));
   log.write(core::LogLevel::notice, fmt::format("event=started version={} api={} admin={}", MAILOTP_VERSION,
                                                 config.daemon.api_socket, config.daemon.admin_socket));
-  (void)sd_notify(0, "READY=1");  // nobody listens outside systemd
+  notices->ready(watched_parts());
+}
+
+// The reader is not among them: it may take long over one piece of work.
+std::vector<WatchedPart> App::Parts::watched_parts() const {
+  std::vector<WatchedPart> parts;
+  parts.push_back({"store", [this] { return std::optional(store->signs_of_life()); }});
+  parts.push_back({"mailotp-smtp", [this] { return agent->signs_of_life(); }});
+  if (mailbox) parts.push_back({"mailotp-imap", [this] { return mailbox->signs_of_life(); }});
+  return parts;
 }
 
 void App::Parts::drain() {
   if (std::exchange(draining, true)) return stop_now();
   log.write(core::LogLevel::notice, "event=stopping");
-  (void)sd_notify(0, "STOPPING=1");
+  notices->stopping(k_drain_limit + k_close_limit);
   drain_limit->start(k_drain_limit);
   to_drain = mailbox ? 5 : 4;
   passwords->stop();
@@ -470,6 +484,7 @@ void App::Parts::stop_now() {
 
 // Every fact has arrived: the store writes the last of them and closes.
 void App::Parts::finish() {
+  if (draining) notices->stopping(k_close_limit);
   store->stop([this] {
     reader->stop();
     const auto closed = [this, left = std::make_shared<int>(3)] {
