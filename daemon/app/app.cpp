@@ -30,6 +30,7 @@
 #include "daemon/app/current_tokens.h"
 #include "daemon/app/delivery.h"
 #include "daemon/app/kernel_random.h"
+#include "daemon/app/log_recipients.h"
 #include "daemon/app/mailbox_watch.h"
 #include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
@@ -114,6 +115,7 @@ struct App::Parts {
   core::IdSource ids{random};
   Loop loop;
   std::optional<CurrentTokens> tokens;
+  std::optional<LogRecipients> log_recipients;
   std::optional<mail::MailComposer> composer;
   const core::WallTime started = wall_now();
   std::optional<Health> health;
@@ -276,7 +278,7 @@ void App::Parts::connect() {
   passwords.emplace(&loop.loop, *reader, log);
   connect_relays();
   if (config.bounces) connect_mailbox(*config.bounces);
-  bounce_log.emplace(&loop.loop, log);
+  bounce_log.emplace(&loop.loop, *log_recipients, log);
   delivery->connect(*store, *agent, *board, *waits, *events, *relay_tests, *bounce_log);
 }
 
@@ -399,6 +401,10 @@ tl::expected<void, StartFailure> App::start() {
   auto tokens = mail::KeyedTokens::create(keys->token_keys());
   if (!tokens) return tl::unexpected(StartFailure{ExitCode::bad_configuration, tokens.error().what});
   p.tokens.emplace(std::move(*tokens));
+  auto log_recipients = LogRecipients::create(keys->log_key(), p.config.daemon.log_level);
+  if (!log_recipients)
+    return tl::unexpected(StartFailure{ExitCode::bad_configuration, log_recipients.error().what});
+  p.log_recipients.emplace(std::move(*log_recipients));
   auto composer = make_composer(p.config, *p.tokens);
   if (!composer) return tl::unexpected(StartFailure{ExitCode::bad_configuration, composer.error().what});
   p.composer.emplace(std::move(*composer));
@@ -434,6 +440,9 @@ void App::Parts::announce() {
     log.write(core::LogLevel::warning,
               fmt::format("event=development_mode reason=\"no mail leaves this machine\" maildir={}",
                           config.relays.front().directory));
+  if (config.daemon.log_level == core::LogLevel::debug)
+    log.write(core::LogLevel::warning,
+              "event=log_in_full reason=\"log_level is debug: recipients are in the log\"");
   log.write(core::LogLevel::notice, fmt::format("event=started version={} api={} admin={}", MAILOTP_VERSION,
                                                 config.daemon.api_socket, config.daemon.admin_socket));
   notices->ready(watched_parts());
