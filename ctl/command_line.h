@@ -34,6 +34,9 @@ struct ShowMessage {
 struct ShowChallenge {
   core::Id id;
 };
+struct ShowTimeline {
+  std::string subject;  // an address, or the id of a challenge or a message
+};
 struct ListRelays {};
 struct TestRelay {
   std::string name;
@@ -118,10 +121,10 @@ struct MakeKey {
 struct CheckConfig {
   std::string file;
 };
-using Verb =
-    std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge, ListRelays,
-                 TestRelay, OrderRelay, ListBounces, ListSuppressions, Suppress, Unsuppress, Erase,
-                 ListTemplates, PreviewTemplate, TestTemplate, Tail, Complete, Reload, MakeKey, CheckConfig>;
+using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
+                          ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
+                          Suppress, Unsuppress, Erase, ListTemplates, PreviewTemplate, TestTemplate, Tail,
+                          Complete, Reload, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

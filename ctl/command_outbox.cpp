@@ -75,11 +75,26 @@ void add_challenge(CLI::App& app, Words& words) {
   show->callback([&words] { words.verb = ShowChallenge{*core::parse_id(words.id)}; });
 }
 
+void add_timeline(CLI::App& app, Words& words) {
+  CLI::App* timeline =
+      add_verb(app, "timeline",
+               "Everything that happened to an address, a challenge or a message, oldest first, and how its "
+               "newest mails stand",
+               "timeline alice@example.org");
+  timeline->add_option("ADDRESS|ID", words.subject, "The address, or the id of a challenge or a message")
+      ->required()
+      ->type_name("")
+      ->check(CLI::Validator(is_subject, ""));
+  add_watch(*timeline, words);
+  timeline->callback([&words] { words.verb = ShowTimeline{words.subject}; });
+}
+
 }  // namespace
 
 void add_outbox_verbs(CLI::App& app, Words& words) {
   add_outbox(app, words);
   add_challenge(app, words);
+  add_timeline(app, words);
 }
 
 }  // namespace mailotp::ctl

@@ -63,6 +63,12 @@ std::string is_seconds(const std::string& text) {
              : fmt::format("\"{}\" is no number of seconds, 1 to {}", text, k_most);
 }
 
+std::string is_subject(const std::string& text) {
+  return text.find('@') != std::string::npos || core::parse_id(text)
+             ? std::string()
+             : fmt::format("\"{}\" is neither an address nor an id", text);
+}
+
 CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string& what,
                    const std::string& example) {
   CLI::App* verb = parent.add_subcommand(name, what);

@@ -22,6 +22,7 @@ struct Words {
   Suppress suppress;
   bool all = false;
   std::string id;
+  std::string subject;
   std::vector<std::string> ids;
   bool yes = false;
   std::string file;
@@ -44,6 +45,8 @@ struct Words {
 [[nodiscard]] std::string is_time(const std::string& text);
 [[nodiscard]] std::string is_seconds(const std::string& text);
 [[nodiscard]] std::string is_id(const std::string& text);
+// An address, as far as its @ goes, or an id.
+[[nodiscard]] std::string is_subject(const std::string& text);
 
 // A verb with its help; a group is a verb that wants another one after it.
 CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string& what,
@@ -56,7 +59,7 @@ void add_watch(CLI::App& verb, Words& words);
 void add_paging(CLI::App& list, Words& words, int& limit, std::string& cursor);
 
 // The verbs by subject. Each sets `words.verb` when it is chosen.
-void add_outbox_verbs(CLI::App& app, Words& words);    // outbox, challenge
+void add_outbox_verbs(CLI::App& app, Words& words);    // outbox, challenge, timeline
 void add_address_verbs(CLI::App& app, Words& words);   // bounces, suppress, erase
 void add_relay_verbs(CLI::App& app, Words& words);     // relay
 void add_template_verbs(CLI::App& app, Words& words);  // template

@@ -120,16 +120,20 @@ std::size_t columns_of(std::string_view text) {
   return columns;
 }
 
-std::string cut(std::string_view text, std::size_t width) {
-  if (columns_of(text) <= width) return std::string(text);
+std::size_t fitting(std::string_view text, std::size_t width) {
   std::size_t end = 0;
-  for (std::size_t columns = 1; end < text.size();) {  // the last one is the mark
+  for (std::size_t columns = 0; end < text.size();) {
     const Glyph glyph = first_glyph(text.substr(end));
     columns += glyph.columns;
     if (columns > width) break;
     end += glyph.bytes;
   }
-  return std::string(text.substr(0, end)) + "…";
+  return end;
+}
+
+std::string cut(std::string_view text, std::size_t width) {
+  if (columns_of(text) <= width) return std::string(text);
+  return std::string(text.substr(0, fitting(text, width - 1))) + "…";
 }
 
 std::string age(core::Seconds duration) {

@@ -39,6 +39,7 @@ struct Run {
 [[nodiscard]] Attempt<void> carry_out(const OrderMessages& orders, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const FlushOutbox& flush, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const ShowChallenge& show, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const ShowTimeline& show, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const ListRelays& list, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const TestRelay& test, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const OrderRelay& order, const Run& run);

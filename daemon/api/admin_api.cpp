@@ -15,6 +15,7 @@
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/requests.h"
 #include "daemon/api/templates_api.h"
+#include "daemon/api/timeline_api.h"
 #include "daemon/api/upkeep_api.h"
 #include "daemon/api/views.h"
 #include "daemon/state/clock.h"
@@ -111,6 +112,7 @@ void add_admin_api(Router& router, Services& services) {
   add_bounces_api(router, services);
   add_outbox_orders(router, services);
   add_templates_api(router, services);
+  add_timeline_api(router, services);
   add_upkeep_api(router, services);
   router.on("GET", "/v1/outbox",
             [&services](const HttpRequest& request, const std::string&, Responder responder) {

@@ -63,7 +63,7 @@ void preview(Services& services, const HttpRequest& request, const std::string& 
   core::ComposeRequest compose = compose_request(services.config, *use, *outline, services.ids.next(at), at);
   compose.recipient = *core::parse_address(k_preview_recipient);
   const auto mail = services.composer.compose(compose);
-  if (!mail) return responder.respond(compose_error_answer(mail.error(), request.request_id));
+  if (!mail) return responder.respond(refusal_answer(refusal_of(mail.error()), request.request_id));
   responder.respond(ok_json(preview_json(*outline, dissect(std::string(mail->content.reveal())))));
 }
 
@@ -85,7 +85,7 @@ void test_send(Services& services, const HttpRequest& request, const std::string
   core::ComposeRequest compose = compose_request(services.config, use, *outline, command.id, command.at);
   compose.recipient = parsed->recipient;
   auto mail = services.composer.compose(compose);
-  if (!mail) return responder.respond(compose_error_answer(mail.error(), request.request_id));
+  if (!mail) return responder.respond(refusal_answer(refusal_of(mail.error()), request.request_id));
   command.app = use.app;
   command.recipient = std::move(parsed->recipient);
   command.template_name = name;

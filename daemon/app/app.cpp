@@ -22,6 +22,7 @@
 #include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
 #include "daemon/api/metrics_api.h"
+#include "daemon/api/refusal_notes.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/router.h"
 #include "daemon/api/services.h"
@@ -124,6 +125,7 @@ struct App::Parts {
   std::optional<EventStreams> events;
   std::optional<Reload> reload;
   std::optional<RelayTests> relay_tests;
+  std::optional<RefusalNotes> refusals;
   std::optional<Apps> apps;
   std::optional<Services> services;
   Router apps_router;
@@ -281,8 +283,10 @@ void App::Parts::connect_api() {
   events.emplace(&loop.loop, *reader, *tally);
   reload.emplace(config_path, config_text, config.daemon.key_file, *reader, *store, *tokens, log);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
+  refusals.emplace(*store);
   apps.emplace(config, rules, log);
   services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *events, *health, *relay_tests,
+                            *refusals,
                             [this](ReloadDone done) { reload->run(std::move(done)); },
                             [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);

@@ -33,7 +33,7 @@ COMPLETION = os.path.join(TOP, "ctl", "mailotpctl.bash-completion")
 NO_ID = "0190b5a0-7c1e-7e3a-9f00-0123456789ab"
 NOBODY = 65534
 # Verbs whose tests are elsewhere: they have a file of their own.
-ELSEWHERE = {("timeline",), ("backup",), ("doctor",)}
+ELSEWHERE = {("backup",), ("doctor",)}
 
 
 def ctl(path, *words, **more):
@@ -105,6 +105,9 @@ class EveryVerb(Case):
         people, (shown,) = self.run_both("challenge", "show", also=(made["id"],))
         self.assertEqual(shown["id"], made["id"])
         self.assertIn("otp_sent", people)
+        people, told = self.run_both("timeline", also=("alice@example.org",))
+        self.assertIn("message.relayed", [event["type"] for event in told])
+        self.assertIn(message, people)
         people, (relay,) = self.run_both("relay", "list")
         self.assertEqual((relay["name"], relay["state"]), ("capture", "up"))
         self.assertRegex(people, r"\ncapture +up +closed ")
