@@ -1,6 +1,7 @@
 // The words for stored and travelling numbers.
 #include <array>
 
+#include "core/composer.h"
 #include "core/delivery.h"
 #include "core/outbox.h"
 #include "core/store.h"
@@ -30,6 +31,18 @@ std::string_view to_string(Stage stage) {
 
 std::string_view to_string(MessageState state) {
   return k_message_state_names[static_cast<std::size_t>(state)];
+}
+
+std::string_view to_string(TemplateOrigin origin) {
+  switch (origin) {
+    case TemplateOrigin::installed:
+      return "installed";
+    case TemplateOrigin::overridden:
+      return "overridden";
+    case TemplateOrigin::own:
+      return "own";
+  }
+  return "";
 }
 
 Result<MessageState> parse_message_state(std::string_view name) {

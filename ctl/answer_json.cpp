@@ -93,4 +93,11 @@ std::string detail_text(const Json& detail) {
   return out;
 }
 
+EventInfo event_of(const Json& value) {
+  EventInfo out{text(value, "at"), text(value, "type"), text(value, "actor"),
+                detail_text(member(value, "detail"))};
+  if (member(value, "uid").is_number_integer()) out.actor += fmt::format(" {}", whole(value, "uid"));
+  return out;
+}
+
 }  // namespace mailotp::ctl::answer

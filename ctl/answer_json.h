@@ -32,6 +32,8 @@ using Json = nlohmann::ordered_json;
 // An event's detail for people: "stage=rcpt relay=primary".
 [[nodiscard]] std::string detail_text(const Json& detail);
 
+[[nodiscard]] EventInfo event_of(const Json& value);
+
 // Errc::malformed: not JSON, or no object; a page has "items".
 [[nodiscard]] core::Result<Json> parse_object(std::string_view body);
 [[nodiscard]] core::Result<Json> parse_page(std::string_view body);

@@ -8,7 +8,7 @@ namespace mailotp::ctl {
 namespace {
 
 using answer::counts;
-using answer::detail_text;
+using answer::event_of;
 using answer::Json;
 using answer::line_of;
 using answer::member;
@@ -82,13 +82,6 @@ KeyInfo key_of(const Json& item) {
   return {text(item, "id"),           truth(item, "writing"),  truth(item, "needed"),
           truth(item, "challenges"),  truth(item, "messages"), time(item, "answers_until"),
           time(item, "bounces_until")};
-}
-
-EventInfo event_of(const Json& value) {
-  EventInfo out{text(value, "at"), text(value, "type"), text(value, "actor"),
-                detail_text(member(value, "detail"))};
-  if (member(value, "uid").is_number_integer()) out.actor += fmt::format(" {}", whole(value, "uid"));
-  return out;
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "core/result.h"
 #include "core/time.h"
+#include "ctl/command_line.h"
 
 namespace mailotp::ctl {
 
@@ -156,6 +157,35 @@ struct StatsInfo {
   std::int64_t accepted_total = 0;
 };
 
+struct TemplateInfo {
+  struct Locale {
+    std::string locale;
+    std::string version;
+    std::string origin;
+    bool code = false;
+  };
+  std::string name;
+  std::string variables;  // "name, link (required)"
+  std::vector<Locale> locales;
+};
+
+struct PreviewInfo {
+  std::string locale;
+  std::string version;
+  std::string subject;
+  std::string text;
+  std::string html;
+};
+
+// An event of the stream.
+struct StreamedInfo {
+  std::string cursor;
+  std::string type;
+  std::string app;
+  std::string about;  // the message, else the challenge
+  EventInfo event;
+};
+
 struct ProblemInfo {  // RFC 9457
   std::string code;
   std::string title;
@@ -190,10 +220,17 @@ struct PageInfo {
 [[nodiscard]] core::Result<std::int64_t> read_flushed(std::string_view body);
 // How many rows an erasure removed.
 [[nodiscard]] core::Result<std::int64_t> read_erased(std::string_view body);
+[[nodiscard]] core::Result<PageInfo<TemplateInfo>> read_templates(std::string_view body);
+[[nodiscard]] core::Result<PreviewInfo> read_preview(std::string_view body);
+[[nodiscard]] core::Result<StreamedInfo> read_streamed(std::string_view line);
+// The revision of a message, to wait for the next one.
+[[nodiscard]] core::Result<std::int64_t> read_revision(std::string_view body);
 // Any bytes: what is no problem document gives an empty one.
 [[nodiscard]] ProblemInfo read_problem(std::string_view body);
 
 [[nodiscard]] std::string erase_body(const std::string& address);
+// The body of a preview or a test of a template; empty values are left out, and so is an empty recipient.
+[[nodiscard]] std::string template_body(const TemplateUse& use, const std::string& recipient);
 // The body of a PUT of a suppression; `until` may be empty.
 [[nodiscard]] std::string suppression_body(const std::string& bounce_class, const std::string& until);
 

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "core/id.h"
 #include "core/store.h"
+#include "core/time.h"
 #include "ctl/exit_code.h"
 
 namespace mailotp::ctl {
@@ -77,6 +80,40 @@ struct Erase {
   std::string address;
   Confirm confirm = Confirm::ask;
 };
+struct ListTemplates {
+  std::string app;
+};
+// A template with what goes into it; what is left out is filled with its samples.
+struct TemplateUse {
+  std::string name;
+  std::string app;
+  std::string locale;
+  std::string purpose;
+  std::vector<std::pair<std::string, std::string>> values;
+};
+enum class Part : std::uint8_t { mail, text, html };  // mail: the subject and the text
+struct PreviewTemplate {
+  TemplateUse use;
+  Part part = Part::mail;
+};
+struct TestTemplate {
+  TemplateUse use;
+  std::string recipient;
+  std::optional<core::Seconds> wait;  // at most so long, for its end
+};
+struct Tail {
+  std::string app;
+  std::vector<std::string>
+      types;  // "message.relayed", or "message" for all that begin with "message."; none: all
+};
+// What a shell may offer for the last word of a command line.
+enum class Live : std::uint8_t { nothing, messages, challenges, relays, templates };
+struct Complete {
+  std::string prefix;
+  std::vector<std::string> words;
+  Live live = Live::nothing;        // and these, from the daemon
+  std::vector<std::string> states;  // of messages; none: all
+};
 struct Reload {};
 struct MakeKey {
   std::string file;
@@ -86,11 +123,13 @@ struct CheckConfig {
 };
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
                           ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
-                          Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
+                          Suppress, Unsuppress, Erase, ListTemplates, PreviewTemplate, TestTemplate, Tail,
+                          Complete, Reload, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;
   Output output = Output::people;
+  std::optional<core::Seconds> watch;  // again and again, with this pause
   Verb verb;
 };
 

@@ -60,6 +60,7 @@ void add_outbox(CLI::App& app, Words& words) {
   CLI::App* show = add_verb(*outbox, "show", "One message with everything that happened to it",
                             "outbox show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
   add_id(*show, words, "Id of the message");
+  add_watch(*show, words);
   show->callback([&words] { words.verb = ShowMessage{*core::parse_id(words.id)}; });
   add_orders(*outbox, words);
 }
@@ -70,6 +71,7 @@ void add_challenge(CLI::App& app, Words& words) {
   CLI::App* show = add_verb(*challenge, "show", "One challenge and its message; never the code",
                             "challenge show 0190b5a0-7c1e-7e3a-9f00-0123456789ab");
   add_id(*show, words, "Id of the challenge");
+  add_watch(*show, words);
   show->callback([&words] { words.verb = ShowChallenge{*core::parse_id(words.id)}; });
 }
 
@@ -83,6 +85,7 @@ void add_timeline(CLI::App& app, Words& words) {
       ->required()
       ->type_name("")
       ->check(CLI::Validator(is_subject, ""));
+  add_watch(*timeline, words);
   timeline->callback([&words] { words.verb = ShowTimeline{words.subject}; });
 }
 

@@ -4,9 +4,9 @@ namespace mailotp::ctl {
 
 void add_relay_verbs(CLI::App& app, Words& words) {
   CLI::App* relay = add_group(app, "relay", "Relays: where mails are handed over", "relay list");
-  add_verb(*relay, "list", "List relays and their state", "relay list")->callback([&words] {
-    words.verb = ListRelays{};
-  });
+  CLI::App* list = add_verb(*relay, "list", "List relays and their state", "relay list");
+  add_watch(*list, words);
+  list->callback([&words] { words.verb = ListRelays{}; });
   CLI::App* test =
       add_verb(*relay, "test",
                "Try a relay as far as its AUTH (DNS, TCP, TLS, AUTH) and say what each step saw; no mail "

@@ -1,5 +1,7 @@
 #include "ctl/command_words.h"
 
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "core/bounce.h"
@@ -51,6 +53,16 @@ std::string is_id(const std::string& text) {
              : fmt::format("\"{}\" is no id; one looks like 0190b5a0-7c1e-7e3a-9f00-0123456789ab", text);
 }
 
+std::string is_seconds(const std::string& text) {
+  constexpr int k_most = 86'400;
+  int seconds = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  const bool is_number = error == std::errc{} && end == text.data() + text.size();
+  return is_number && seconds >= 1 && seconds <= k_most
+             ? std::string()
+             : fmt::format("\"{}\" is no number of seconds, 1 to {}", text, k_most);
+}
+
 std::string is_subject(const std::string& text) {
   return text.find('@') != std::string::npos || core::parse_id(text)
              ? std::string()
@@ -76,10 +88,17 @@ void add_id(CLI::App& verb, Words& words, const std::string& what) {
   verb.add_option("ID", words.id, what)->required()->type_name("")->check(CLI::Validator(is_id, ""));
 }
 
+void add_watch(CLI::App& verb, Words& words) {
+  verb.add_flag("--watch{2}", words.watch,
+                "Show it again every 2 seconds, or as many as --watch=SECONDS says, until Ctrl-C")
+      ->check(CLI::Validator(is_seconds, ""));
+}
+
 void add_paging(CLI::App& list, Words& words, int& limit, std::string& cursor) {
   list.add_option("--limit", limit, "Rows of a page, 1 to 500; default 50")
       ->check(CLI::Range(1, 500).description(""))
       ->type_name("ROWS");
+  add_watch(list, words);
   CLI::Option* all = list.add_flag("--all", words.all, "All pages");
   list.add_option("--cursor", cursor, "Go on where a page ended")->excludes(all)->type_name("CURSOR");
 }

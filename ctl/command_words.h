@@ -27,6 +27,14 @@ struct Words {
   bool yes = false;
   std::string file;
   std::string name;
+  TemplateUse use;
+  std::vector<std::string> data;
+  bool text = false;
+  bool html = false;
+  std::string test_recipient;
+  std::string wait;
+  Tail tail;
+  std::string watch;
   std::optional<Verb> verb;
 };
 
@@ -35,6 +43,7 @@ struct Words {
 [[nodiscard]] std::string is_class(const std::string& name);
 [[nodiscard]] std::string is_kind(const std::string& name);
 [[nodiscard]] std::string is_time(const std::string& text);
+[[nodiscard]] std::string is_seconds(const std::string& text);
 [[nodiscard]] std::string is_id(const std::string& text);
 // An address, as far as its @ goes, or an id.
 [[nodiscard]] std::string is_subject(const std::string& text);
@@ -45,12 +54,21 @@ CLI::App* add_verb(CLI::App& parent, const std::string& name, const std::string&
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& what,
                     const std::string& example);
 void add_id(CLI::App& verb, Words& words, const std::string& what);
+// --watch, for what is worth looking at again.
+void add_watch(CLI::App& verb, Words& words);
 void add_paging(CLI::App& list, Words& words, int& limit, std::string& cursor);
 
 // The verbs by subject. Each sets `words.verb` when it is chosen.
-void add_outbox_verbs(CLI::App& app, Words& words);   // outbox, challenge, timeline
-void add_address_verbs(CLI::App& app, Words& words);  // bounces, suppress, erase
-void add_relay_verbs(CLI::App& app, Words& words);    // relay
-void add_upkeep_verbs(CLI::App& app, Words& words);   // reload, keygen, check-config
+void add_outbox_verbs(CLI::App& app, Words& words);    // outbox, challenge, timeline
+void add_address_verbs(CLI::App& app, Words& words);   // bounces, suppress, erase
+void add_relay_verbs(CLI::App& app, Words& words);     // relay
+void add_template_verbs(CLI::App& app, Words& words);  // template
+void add_tail_verb(CLI::App& app, Words& words);       // tail
+void add_upkeep_verbs(CLI::App& app, Words& words);    // reload, keygen, check-config
+
+// What may come next after `words`, of which the last one is being typed. `socket` becomes the one that they
+// name.
+[[nodiscard]] Complete complete_line(const CLI::App& app, const std::vector<std::string>& words,
+                                     std::string& socket);
 
 }  // namespace mailotp::ctl

@@ -1,5 +1,6 @@
 #include "ctl/daemon_client.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -30,6 +31,11 @@ extern "C" std::size_t append_body(char* bytes, std::size_t size, std::size_t co
   if (out.size() + length > k_max_body) return 0;  // ends the transfer
   out.append(bytes, length);
   return length;
+}
+
+// Asked about once a second, and with every piece of an answer.
+extern "C" int stop_when_ended(void* interrupts, curl_off_t, curl_off_t, curl_off_t, curl_off_t) noexcept {
+  return static_cast<Interrupts*>(interrupts)->ended() ? 1 : 0;
 }
 
 std::string group_of(gid_t gid) {
@@ -121,9 +127,18 @@ void DaemonClient::Close::operator()(void* handle) const noexcept {
   curl_easy_cleanup(handle);
 }
 
-DaemonClient::DaemonClient(std::string socket) : socket_(std::move(socket)), handle_(curl_easy_init()) {
+DaemonClient::DaemonClient(std::string socket, Interrupts* interrupts)
+    : socket_(std::move(socket)), interrupts_(interrupts), handle_(curl_easy_init()) {
   CHECK(handle_ != nullptr);
   prepare(handle_.get(), socket_);
+  if (interrupts_ == nullptr) return;
+  (void)curl_easy_setopt(handle_.get(), CURLOPT_NOPROGRESS, 0L);
+  (void)curl_easy_setopt(handle_.get(), CURLOPT_XFERINFOFUNCTION, stop_when_ended);
+  (void)curl_easy_setopt(handle_.get(), CURLOPT_XFERINFODATA, interrupts_);
+}
+
+void DaemonClient::give_up_after(core::Millis patience) {
+  deadline_ = Clock::now() + patience;
 }
 
 Attempt<HttpReply> DaemonClient::get(const std::string& target) {
@@ -175,19 +190,24 @@ Attempt<HttpReply> DaemonClient::perform(const std::string& target) {
   const std::string url = "http://mailotpd" + target;
   (void)curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
   (void)curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply.body);
-  const CURLcode code = curl_easy_perform(handle);
-  // libcurl calls a path that is too long a name that it cannot resolve.
-  if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
-    return tl::unexpected(connect_failure(socket_));
-  if (code != CURLE_OK) {
-    return tl::unexpected(
-        Failure{ExitCode::try_again, fmt::format("the daemon at {} gave no answer: {}; try again",
-                                                 printable(socket_), curl_easy_strerror(code))});
+  if (deadline_) {
+    const auto left = std::chrono::ceil<core::Millis>(*deadline_ - Clock::now()).count();
+    (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(left, 1)));
   }
+  const CURLcode code = curl_easy_perform(handle);
+  if (code != CURLE_OK) return tl::unexpected(no_answer(code));
   long status = 0;
   (void)curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
   reply.status = static_cast<int>(status);
   return reply;
+}
+
+Failure DaemonClient::no_answer(int code) const {
+  // libcurl calls a path that is too long a name that it cannot resolve.
+  if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST) return connect_failure(socket_);
+  return {ExitCode::try_again,
+          fmt::format("the daemon at {} gave no answer: {}; try again", printable(socket_),
+                      curl_easy_strerror(static_cast<CURLcode>(code)))};
 }
 
 std::string encoded(std::string_view value) {
@@ -225,7 +245,8 @@ Failure failure_of(const HttpReply& reply) {
   ExitCode exit = ExitCode::refused;
   if (reply.status == 403) exit = ExitCode::no_permission;
   if (reply.status == 429 || reply.status == 503) exit = ExitCode::try_again;
-  return {exit, std::move(what)};
+  const bool unknown_call = reply.status == 404 || reply.status == 405;
+  return {exit, std::move(what), unknown_call ? Doubt::version : Doubt::none};
 }
 
 }  // namespace mailotp::ctl

@@ -1,13 +1,18 @@
 // HTTP over the operators' socket, one request at a time. Blocking.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "core/time.h"
 #include "ctl/exit_code.h"
+#include "ctl/interrupts.h"
 
 namespace mailotp::ctl {
 
@@ -18,7 +23,8 @@ struct HttpReply {
 
 class DaemonClient {
  public:
-  explicit DaemonClient(std::string socket);
+  // `interrupts`, borrowed, may end a request; it is then a failure of any kind.
+  explicit DaemonClient(std::string socket, Interrupts* interrupts = nullptr);
 
   // `target` is an absolute path with its query. Any status is a reply; a failure is that there is none:
   // no_daemon, no_permission or try_again (the connection was lost, or 30 s passed).
@@ -30,15 +36,34 @@ class DaemonClient {
   [[nodiscard]] Attempt<HttpReply> put(const std::string& target, const std::string& body);
   [[nodiscard]] Attempt<HttpReply> remove(const std::string& target);
 
+  // All requests together take no longer, from now on.
+  void give_up_after(core::Millis patience);
+
+  // GET of a stream of lines (application/x-ndjson), until it ends.
+  struct Stream {
+    std::function<void(const std::string& cursor)> on_open;  // the answer goes on from here
+    std::function<bool(std::string_view line)> on_line;      // false: enough
+    std::function<void()> on_pause;                          // no more lines are there for now
+  };
+  enum class StreamEnd { ended, enough, interrupted };
+  [[nodiscard]] Attempt<StreamEnd> follow(const std::string& target, const Stream& stream,
+                                          Interrupts& interrupts);
+
  private:
   [[nodiscard]] Attempt<HttpReply> send(const char* method, const std::string& target,
                                         const std::string& body);
   [[nodiscard]] Attempt<HttpReply> perform(const std::string& target);
+  // What a code of libcurl means.
+  [[nodiscard]] Failure no_answer(int code) const;
 
   struct Close {
     void operator()(void* handle) const noexcept;
   };
+  using Clock = std::chrono::steady_clock;
+
   std::string socket_;
+  Interrupts* interrupts_;
+  std::optional<Clock::time_point> deadline_;
   std::unique_ptr<void, Close> handle_;  // kept, so that the connection is
 };
 

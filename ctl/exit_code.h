@@ -16,10 +16,15 @@ enum class ExitCode : int {
   no_permission = 77,  // this user may not speak to the socket
 };
 
+// Whether the cause may be a daemon of another version, which does not know the call or answers in another
+// way.
+enum class Doubt : unsigned char { none, version };
+
 // Why a verb was not done, with a line for people.
 struct Failure {
   ExitCode exit = ExitCode::refused;
   std::string what;
+  Doubt doubt = Doubt::none;
 };
 
 template <class T>

@@ -29,6 +29,11 @@ struct StatusInfo {
 [[nodiscard]] std::string show_challenge(const ChallengeInfo& challenge, const Screen& screen);
 [[nodiscard]] std::string show_relay_test(const RelayTestInfo& test, const Screen& screen);
 [[nodiscard]] std::string show_reload(const ReloadInfo& reload);
+[[nodiscard]] std::string templates_head(const Screen& screen);
+[[nodiscard]] std::string templates_rows(const std::vector<TemplateInfo>& templates, const Screen& screen);
+[[nodiscard]] std::string show_preview(const PreviewInfo& preview, Part part);
+[[nodiscard]] std::string events_head(const Screen& screen);
+[[nodiscard]] std::string event_row(const StreamedInfo& event, const Screen& screen);
 [[nodiscard]] std::string show_relays(const std::vector<RelayInfo>& relays, const Screen& screen);
 
 }  // namespace mailotp::ctl

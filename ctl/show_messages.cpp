@@ -9,12 +9,13 @@
 namespace mailotp::ctl {
 namespace {
 
-constexpr std::array<Column, 8> k_outbox_columns{{{"ID", 36, 36, 1},
+constexpr std::array<Column, 9> k_outbox_columns{{{"ID", 36, 36, 1},
                                                   {"STATE", 10, 10, 2},
                                                   {"AGE", 6, 6, 4, Align::right},
                                                   {"TRIES", 5, 5, 6, Align::right},
                                                   {"NEXT", 6, 6, 5, Align::right},
                                                   {"RECIPIENT", 16, 32, 3},
+                                                  {"APP", 10, 10, 9},
                                                   {"RELAY", 12, 12, 8},
                                                   {"LAST REPLY", 20, k_whole_line, 7}}};
 constexpr std::array<Column, 4> k_event_columns{
@@ -59,6 +60,7 @@ std::string outbox_rows(const std::vector<MessageInfo>& messages, const Screen& 
                       {std::to_string(message.attempts)},
                       {until(message.next_attempt_at, screen)},
                       {or_dash(message.recipient)},
+                      {or_dash(message.app)},
                       {or_dash(message.relay)},
                       {or_dash(message.reply)}});
   }

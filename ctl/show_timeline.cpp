@@ -57,11 +57,7 @@ std::string start_of(const Layout& layout, std::string_view at, std::string_view
 std::string wrapped(std::string_view text, const Layout& layout) {
   std::string out;
   while (layout.words != 0 && columns_of(text) > layout.words) {
-    std::size_t end = 0;
-    for (std::size_t columns = 0; end < text.size(); ++end) {
-      const bool begins = (static_cast<unsigned char>(text[end]) & 0xc0U) != 0x80;
-      if (begins && columns++ == layout.words) break;
-    }
+    const std::size_t end = fitting(text, layout.words);
     const std::size_t blank = text.substr(0, end + 1).rfind(' ');
     const bool at_blank = blank != std::string_view::npos && blank > 0;
     out += text.substr(0, at_blank ? blank : end);

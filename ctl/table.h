@@ -18,6 +18,7 @@ struct Screen {
   std::size_t width = 0;  // columns; 0: no screen, nothing is cut
   bool colour = false;
   core::WallTime now;
+  std::size_t height = 0;  // lines; 0: no screen
 };
 
 enum class Align : std::uint8_t { left, right };

@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include <fmt/format.h>
+#include <locale.h>
+#include <wchar.h>
 
 namespace mailotp::ctl {
 namespace {
@@ -38,13 +40,8 @@ bool steers_terminal(std::uint32_t c) {
   return control || separator || direction;
 }
 
-bool is_continuation(char c) {
-  return (static_cast<unsigned char>(c) & 0xc0U) == 0x80;
-}
-
-}  // namespace
-
-std::string printable(std::string_view text) {
+// As printable() says, but for the characters of `kept`.
+std::string escaped(std::string_view text, std::string_view kept) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -52,7 +49,7 @@ std::string printable(std::string_view text) {
     const std::size_t bytes = c.bytes == 0 ? 1 : c.bytes;
     if (c.bytes == 0) {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text.front()));
-    } else if (!steers_terminal(c.value)) {
+    } else if (!steers_terminal(c.value) || kept.find(text.front()) != std::string_view::npos) {
       out += text.substr(0, bytes);
     } else if (c.value < 0x100) {
       out += fmt::format("\\x{:02x}", c.value);
@@ -64,20 +61,79 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+// What the C library knows of the widths of characters, whatever locale the user has.
+class Widths {
+ public:
+  Widths() : locale_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", locale_t{})) {}
+  ~Widths() {
+    if (locale_ != locale_t{}) ::freelocale(locale_);
+  }
+  Widths(const Widths&) = delete;
+  Widths& operator=(const Widths&) = delete;
+
+  [[nodiscard]] std::size_t of(std::uint32_t c) const {
+    if (c < 0x300 || locale_ == locale_t{}) return 1;
+    const locale_t before = ::uselocale(locale_);
+    const int width = ::wcwidth(static_cast<wchar_t>(c));
+    (void)::uselocale(before);
+    return width < 0 ? 1 : static_cast<std::size_t>(width);  // one that is not known yet
+  }
+
+ private:
+  locale_t locale_;
+};
+
+const Widths& widths() {
+  static const Widths k_widths;
+  return k_widths;
+}
+
+// The first character of text that is not empty.
+struct Glyph {
+  std::size_t bytes;
+  std::size_t columns;
+};
+
+Glyph first_glyph(std::string_view text) {
+  const CodePoint c = decode(text);
+  if (c.bytes == 0) return {1, 1};
+  return {c.bytes, widths().of(c.value)};
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+  return escaped(text, "");
+}
+
+std::string printable_lines(std::string_view text) {
+  return escaped(text, "\n\t");
+}
+
 std::size_t columns_of(std::string_view text) {
   std::size_t columns = 0;
-  for (const char c : text)
-    columns += is_continuation(c) ? 0 : 1;
+  while (!text.empty()) {
+    const Glyph glyph = first_glyph(text);
+    columns += glyph.columns;
+    text.remove_prefix(glyph.bytes);
+  }
   return columns;
+}
+
+std::size_t fitting(std::string_view text, std::size_t width) {
+  std::size_t end = 0;
+  for (std::size_t columns = 0; end < text.size();) {
+    const Glyph glyph = first_glyph(text.substr(end));
+    columns += glyph.columns;
+    if (columns > width) break;
+    end += glyph.bytes;
+  }
+  return end;
 }
 
 std::string cut(std::string_view text, std::size_t width) {
   if (columns_of(text) <= width) return std::string(text);
-  std::size_t end = 0;
-  for (std::size_t columns = 0; end < text.size(); ++end) {
-    if (!is_continuation(text[end]) && ++columns == width) break;
-  }
-  return std::string(text.substr(0, end)) + "…";
+  return std::string(text.substr(0, fitting(text, width - 1))) + "…";
 }
 
 std::string age(core::Seconds duration) {

@@ -12,8 +12,14 @@ namespace mailotp::ctl {
 // bytes that are no UTF-8 become \xNN or \u{NNNN}; a backslash stays.
 [[nodiscard]] std::string printable(std::string_view text);
 
-// Columns that printable text takes: one a code point.
+// The same, but for line ends and tabs.
+[[nodiscard]] std::string printable_lines(std::string_view text);
+
+// Columns that printable text takes on a terminal: two for the wide characters of East Asia and for emoji,
+// none for marks that stand over another character.
 [[nodiscard]] std::size_t columns_of(std::string_view text);
+// Bytes of the longest beginning that takes no more than `width` columns.
+[[nodiscard]] std::size_t fitting(std::string_view text, std::size_t width);
 // Cut to `width` columns, the last one "…" where something was cut. width >= 1.
 [[nodiscard]] std::string cut(std::string_view text, std::size_t width);
 

@@ -3,11 +3,15 @@
 namespace mailotp::ctl {
 
 void Run::print(const std::string& text) const {
-  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  if (frame != nullptr)
+    *frame += text;
+  else
+    (void)std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
 tl::unexpected<Failure> strange(const core::Error& error) {
-  return tl::unexpected(Failure{ExitCode::refused, "the daemon's answer cannot be read: " + error.what});
+  return tl::unexpected(
+      Failure{ExitCode::refused, "the daemon's answer cannot be read: " + error.what, Doubt::version});
 }
 
 Attempt<std::string> get_ok(DaemonClient& client, const std::string& target) {

@@ -14,6 +14,7 @@
 #include "ctl/command_line.h"
 #include "ctl/daemon_client.h"
 #include "ctl/exit_code.h"
+#include "ctl/interrupts.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
 
@@ -23,7 +24,10 @@ namespace mailotp::ctl {
 struct Run {
   const CommandLine& command;
   const Screen& screen;
+  std::string* frame = nullptr;      // --watch: takes what is printed
+  Interrupts* interrupts = nullptr;  // --watch
 
+  [[nodiscard]] DaemonClient daemon() const { return DaemonClient(command.socket, interrupts); }
   // On stdout. An error of it (a full disk, a closed pipe) is found once, at the end, by main.
   void print(const std::string& text) const;
   [[nodiscard]] bool for_programs() const { return command.output == Output::json_lines; }
@@ -44,6 +48,11 @@ struct Run {
 [[nodiscard]] Attempt<void> carry_out(const Suppress& suppress, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const Unsuppress& suppress, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const Erase& erase, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const ListTemplates& list, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const PreviewTemplate& preview, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const TestTemplate& test, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const Tail& tail, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const Complete& complete, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const Reload& reload, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const MakeKey& make, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const CheckConfig& check, const Run& run);
@@ -63,7 +72,7 @@ template <class T>
 [[nodiscard]] Attempt<void> show_one(const Run& run, const std::string& target,
                                      core::Result<T> (*read)(std::string_view),
                                      std::string (*show)(const T&, const Screen&)) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   const auto body = get_ok(client, target);
   if (!body) return tl::unexpected(body.error());
   if (run.for_programs()) return print_object_line(run, *body);
@@ -95,7 +104,7 @@ template <class T>
 template <class T, class Target>
 [[nodiscard]] Attempt<void> print_list(const Run& run, std::string cursor, Paging paging,
                                        const Target& target, const Rows<T>& rows) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   std::string head = run.for_programs() ? "" : rows.head(run.screen);
   do {
     const auto body = get_ok(client, target(cursor));

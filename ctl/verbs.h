@@ -2,11 +2,10 @@
 
 #include "ctl/command_line.h"
 #include "ctl/exit_code.h"
-#include "ctl/table.h"
 
 namespace mailotp::ctl {
 
 // Does what the command line asks and prints it on stdout. A failure is not printed.
-[[nodiscard]] Attempt<void> run(const CommandLine& command, const Screen& screen);
+[[nodiscard]] Attempt<void> run(const CommandLine& command);
 
 }  // namespace mailotp::ctl

@@ -33,7 +33,7 @@ Attempt<void> carry_out(const ListSuppressions& list, const Run& run) {
 }
 
 Attempt<void> carry_out(const Suppress& suppress, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   auto reply = client.put("/v1/suppressions/" + encoded(suppress.address),
                           suppression_body(suppress.bounce_class, suppress.until));
   if (!reply) return tl::unexpected(std::move(reply.error()));
@@ -46,7 +46,7 @@ Attempt<void> carry_out(const Suppress& suppress, const Run& run) {
 }
 
 Attempt<void> carry_out(const Unsuppress& suppress, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   auto reply = client.remove("/v1/suppressions/" + encoded(suppress.address));
   if (!reply) return tl::unexpected(std::move(reply.error()));
   if (reply->status != 200) return tl::unexpected(failure_of(*reply));
@@ -60,7 +60,7 @@ Attempt<void> carry_out(const Erase& erase, const Run& run) {
     auto sure = confirm(fmt::format("Erase {} from everything that is kept?", printable(erase.address)));
     if (!sure) return sure;
   }
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   auto reply = client.post("/v1/erase", erase_body(erase.address));
   if (!reply) return tl::unexpected(std::move(reply.error()));
   if (reply->status != 200) return tl::unexpected(failure_of(*reply));

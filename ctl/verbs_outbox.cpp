@@ -49,13 +49,14 @@ Attempt<void> carry_out(const OrderMessages& orders, const Run& run) {
                                    : fmt::format("Cancel {} messages?", count));
     if (!sure) return sure;
   }
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   std::string head = run.for_programs() ? "" : outbox_head(run.screen);
   std::size_t refused = 0;
   for (const core::Id& id : orders.ids) {
     auto done = order_message(run, client, id, orders.order, head);
     if (done) continue;
-    Failure failure{done.error().exit, fmt::format("{}: {}", core::to_string(id), done.error().what)};
+    Failure failure = done.error();
+    failure.what = fmt::format("{}: {}", core::to_string(id), failure.what);
     if (failure.exit != ExitCode::refused || orders.ids.size() == 1)
       return tl::unexpected(std::move(failure));
     ++refused;
@@ -68,7 +69,7 @@ Attempt<void> carry_out(const OrderMessages& orders, const Run& run) {
 }
 
 Attempt<void> carry_out(const FlushOutbox&, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   auto reply = client.post("/v1/outbox/flush");
   if (!reply) return tl::unexpected(std::move(reply.error()));
   if (reply->status != 200) return tl::unexpected(failure_of(*reply));

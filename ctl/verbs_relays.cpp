@@ -9,7 +9,7 @@
 namespace mailotp::ctl {
 
 Attempt<void> carry_out(const ListRelays&, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   const auto body = get_ok(client, "/v1/relays");
   if (!body) return tl::unexpected(body.error());
   if (run.for_programs()) return print_item_lines(run, *body).map([](const std::string&) {});
@@ -20,7 +20,7 @@ Attempt<void> carry_out(const ListRelays&, const Run& run) {
 }
 
 Attempt<void> carry_out(const TestRelay& test, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   auto reply = client.post("/v1/relays/" + encoded(test.name) + "/test");
   if (!reply) return tl::unexpected(std::move(reply.error()));
   if (reply->status != 200) return tl::unexpected(failure_of(*reply));
@@ -39,7 +39,7 @@ Attempt<void> carry_out(const TestRelay& test, const Run& run) {
 }
 
 Attempt<void> carry_out(const OrderRelay& order, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   const std::string_view what = order.order == RelayOrder::suspend ? "suspend" : "resume";
   auto reply = client.post(fmt::format("/v1/relays/{}/{}", encoded(order.name), what));
   if (!reply) return tl::unexpected(std::move(reply.error()));

@@ -60,7 +60,7 @@ Attempt<void> print_status(const Run& run, const std::string& daemon, const std:
 }  // namespace
 
 Attempt<void> carry_out(const ShowStatus&, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   const auto daemon = get_ok(client, "/v1");
   if (!daemon) return tl::unexpected(daemon.error());
   const auto ready = get_ready(client);

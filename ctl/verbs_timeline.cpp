@@ -108,7 +108,7 @@ Attempt<bool> print_story(const Run& run, DaemonClient& client, const Asked& ask
 }  // namespace
 
 Attempt<void> carry_out(const ShowTimeline& show, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   const auto asked = asked_of(client, show.subject);
   if (!asked) return tl::unexpected(asked.error());
   const auto told = print_story(run, client, *asked);

@@ -11,7 +11,7 @@
 namespace mailotp::ctl {
 
 Attempt<void> carry_out(const Reload&, const Run& run) {
-  DaemonClient client(run.command.socket);
+  DaemonClient client = run.daemon();
   auto reply = client.post("/v1/reload");
   if (!reply) return tl::unexpected(std::move(reply.error()));
   if (reply->status != 200) return tl::unexpected(failure_of(*reply));

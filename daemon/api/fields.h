@@ -5,6 +5,9 @@
 #include <string>
 #include <string_view>
 
+#include "core/address.h"
+#include "core/config.h"
+#include "core/secret.h"
 #include "daemon/api/parsed.h"
 #include "daemon/api/strict_json.h"
 
@@ -21,5 +24,11 @@ namespace mailotp::daemon {
 // A string of at most `max` bytes; absent or null: empty. `prefix` leads to the object: "code.".
 [[nodiscard]] Parsed<std::string> text_of(const nlohmann::json& object, const char* name, std::size_t max,
                                           const std::string& prefix = {});
+// An address, which must be there.
+[[nodiscard]] Parsed<core::Address> address_of(const nlohmann::json& object, const char* name);
+// An object of strings, as canonical text: keys sorted, no white space. Absent: empty.
+[[nodiscard]] Parsed<core::Secret> strings_of(const nlohmann::json& object, const char* name);
+// `locale`; absent: the configuration's.
+[[nodiscard]] Parsed<std::string> locale_of(const nlohmann::json& object, const core::Config& config);
 
 }  // namespace mailotp::daemon

@@ -18,8 +18,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t k_max_metadata = 4096;
-constexpr std::size_t k_max_fields = 32;      // of data and binding
-constexpr std::size_t k_max_text = 1024;      // of one value in data and binding
 constexpr std::size_t k_max_typed_code = 64;  // more than any code with its spaces
 constexpr double k_entropy_rounding = 0.05;   // bits: 19.93 counts as the six digits that they are
 
@@ -37,15 +35,6 @@ Parsed<std::optional<std::int64_t>> number_of(const json& object, const char* na
   return std::optional<std::int64_t>{value};
 }
 
-Parsed<core::Address> address_of(const json& object, const char* name) {
-  const auto at = object.find(name);
-  if (at == object.end()) return bad_field(name, "is required");
-  if (!at->is_string()) return bad_field(name, "must be a string");
-  auto address = core::parse_address(at->get_ref<const std::string&>());
-  if (!address) return refuse(Problem::invalid_recipient, address.error().what, name);
-  return std::move(*address);
-}
-
 Parsed<std::string> purpose_of(const json& object, const core::Config& config, const core::AppConfig& app) {
   auto purpose = text_of(object, "purpose", 64);
   if (!purpose) return purpose;
@@ -59,31 +48,6 @@ Parsed<std::string> purpose_of(const json& object, const core::Config& config, c
                   "purpose");
   }
   return purpose;
-}
-
-bool is_field_name(const std::string& name) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  };
-  return !name.empty() && name.size() <= 64 && std::ranges::all_of(name, plain);
-}
-
-// An object of strings, as canonical text: keys sorted, no white space. Absent: empty.
-Parsed<core::Secret> strings_of(const json& object, const char* name) {
-  const auto at = object.find(name);
-  if (at == object.end() || at->is_null()) return core::Secret{};
-  if (!at->is_object()) return bad_field(name, "must be an object");
-  if (at->size() > k_max_fields)
-    return bad_field(name, fmt::format("must have at most {} fields", k_max_fields));
-  for (const auto& [key, value] : at->items()) {
-    if (!is_field_name(key))
-      return bad_field(name, "a field's name consists of 1 to 64 letters, digits, _ and -");
-    const std::string field = std::string(name) + "." + key;
-    if (!value.is_string()) return bad_field(field, "must be a string");
-    if (value.get_ref<const std::string&>().size() > k_max_text)
-      return bad_field(field, fmt::format("must have at most {} bytes", k_max_text));
-  }
-  return core::Secret(at->empty() ? std::string{} : at->dump());
 }
 
 Parsed<std::string> metadata_of(const json& object) {
@@ -171,12 +135,6 @@ Parsed<core::Client> client_of(const json& object) {
   return client;
 }
 
-bool is_locale(std::string_view text) {
-  return text.size() <= 35 && std::ranges::all_of(text, [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-         });
-}
-
 Parsed<SendNow> send_of(const json& object) {
   const auto at = object.find("send");
   if (at == object.end() || at->is_null()) return SendNow::yes;
@@ -190,14 +148,6 @@ Parsed<core::SuppressedUse> suppressed_of(const json& object) {
   if (*suppressed == "probe") return core::SuppressedUse::probe;
   if (suppressed->empty() || *suppressed == "refuse") return core::SuppressedUse::refuse;
   return bad_field("suppressed", "must be refuse or probe");
-}
-
-Parsed<std::string> locale_of(const json& object, const core::Config& config) {
-  auto locale = text_of(object, "locale", 35);
-  if (!locale) return locale;
-  if (!is_locale(*locale)) return bad_field("locale", "must be a language tag such as de-AT");
-  if (locale->empty()) return config.mail.locale;
-  return locale;
 }
 
 Parsed<core::WallTime> not_after_of(const json& object, core::WallTime now) {

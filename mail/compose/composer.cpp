@@ -179,6 +179,17 @@ const TemplateSet& MailComposer::templates(std::string_view app) const {
   return own != settings_.apps.end() && own->second.templates ? *own->second.templates : templates_;
 }
 
+std::vector<core::TemplateOutline> MailComposer::outlines(std::string_view app) const {
+  return templates(app).outlines();
+}
+
+std::optional<core::TemplateOutline> MailComposer::outline(std::string_view app, std::string_view name,
+                                                           std::string_view locale) const {
+  const auto match = templates(app).find(name, locale);
+  if (!match) return std::nullopt;
+  return TemplateSet::outline(match->mail_template, match->variant);
+}
+
 tl::expected<core::ComposedMail, ComposeError> MailComposer::compose(
     const core::ComposeRequest& request) const {
   const auto match = templates(request.app).find(request.template_name, request.locale);

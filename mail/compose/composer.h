@@ -4,6 +4,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/address.h"
 #include "core/composer.h"
@@ -39,6 +41,9 @@ class MailComposer final : public core::Composer {
   // providers replace the one, some leave out the other. Takes some tens of microseconds; no I/O, no clock.
   [[nodiscard]] tl::expected<core::ComposedMail, core::ComposeError> compose(
       const core::ComposeRequest& request) const override;
+  [[nodiscard]] std::vector<core::TemplateOutline> outlines(std::string_view app) const override;
+  [[nodiscard]] std::optional<core::TemplateOutline> outline(std::string_view app, std::string_view name,
+                                                             std::string_view locale) const override;
 
   // The set that an app's mails are made from.
   [[nodiscard]] const TemplateSet& templates(std::string_view app) const;

@@ -34,8 +34,8 @@ core::Result<> normalise(SourceFile& file) {
   return {};
 }
 
-core::Result<SourceFile> read_file(const fs::path& path) {
-  SourceFile file{path.string(), {}};
+core::Result<SourceFile> read_file(const fs::path& path, std::size_t layer) {
+  SourceFile file{path.string(), {}, layer};
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return core::fail(Errc::io, file.path + ": cannot be opened");
   file.text.resize(k_largest_file + 1);
@@ -64,19 +64,20 @@ bool leads_to_directory(const fs::path& path) {
   return fs::is_directory(path, error);
 }
 
-core::Result<> read_partials(const fs::path& directory, Partials& partials) {
+core::Result<> read_partials(const fs::path& directory, std::size_t layer, Partials& partials) {
   auto entries = list(directory);
   if (!entries) return tl::unexpected(entries.error());
   for (const fs::path& path : *entries) {
     if (path.extension() != k_suffix) continue;
-    auto file = read_file(path);
+    auto file = read_file(path, layer);
     if (!file) return tl::unexpected(file.error());
     partials.insert_or_assign(path.stem().string(), std::move(*file));
   }
   return {};
 }
 
-core::Result<> read_locale(const fs::path& directory, LocaleFiles& files) {
+core::Result<> read_locale(const fs::path& directory, std::size_t layer, LocaleFiles& files) {
+  if (files.locale.empty()) files.first_layer = layer;
   files.locale = directory.filename().string();
   files.directory = directory.string();
   const std::pair<const char*, std::optional<SourceFile>*> parts[] = {
@@ -84,26 +85,26 @@ core::Result<> read_locale(const fs::path& directory, LocaleFiles& files) {
   for (const auto& [name, part] : parts) {
     std::error_code error;
     if (fs::status(directory / name, error).type() == fs::file_type::not_found) continue;
-    auto file = read_file(directory / name);
+    auto file = read_file(directory / name, layer);
     if (!file) return tl::unexpected(file.error());
     *part = std::move(*file);
   }
   return {};
 }
 
-core::Result<> read_template(const fs::path& directory, TemplateFiles& files) {
+core::Result<> read_template(const fs::path& directory, std::size_t layer, TemplateFiles& files) {
   files.directory = directory.string();
   auto entries = list(directory);
   if (!entries) return tl::unexpected(entries.error());
   for (const fs::path& path : *entries) {
     if (path.filename() == "template.toml") {
-      auto file = read_file(path);
+      auto file = read_file(path, layer);
       if (!file) return tl::unexpected(file.error());
       files.manifest = std::move(*file);
     } else if (leads_to_directory(path)) {
       const std::string key = locale_key(path.filename().string());
       if (key.empty()) return core::fail(Errc::invalid, path.string() + ": not called after a language");
-      if (auto done = read_locale(path, files.locales[key]); !done) return done;
+      if (auto done = read_locale(path, layer, files.locales[key]); !done) return done;
     }
   }
   return {};
@@ -133,7 +134,8 @@ std::string locale_key(std::string_view locale) {
 
 core::Result<FileTree> read_template_files(const std::vector<std::string>& directories) {
   FileTree tree;
-  for (const std::string& directory : directories) {
+  for (std::size_t layer = 0; layer < directories.size(); ++layer) {
+    const std::string& directory = directories[layer];
     std::error_code error;
     if (fs::status(directory, error).type() == fs::file_type::not_found) continue;
     auto entries = list(directory);
@@ -143,8 +145,8 @@ core::Result<FileTree> read_template_files(const std::vector<std::string>& direc
       const std::string name = path.filename().string();
       if (name != "_partials" && !is_template_name(name))
         return core::fail(Errc::invalid, path.string() + ": a template's name has a-z, 0-9, - and _ only");
-      auto done = name == "_partials" ? read_partials(path, tree.partials)
-                                      : read_template(path, tree.templates[name]);
+      auto done = name == "_partials" ? read_partials(path, layer, tree.partials)
+                                      : read_template(path, layer, tree.templates[name]);
       if (!done) return tl::unexpected(done.error());
     }
   }

@@ -13,8 +13,9 @@
 namespace mailotp::mail {
 
 struct LocaleFiles {
-  std::string locale;     // as the directory is called
-  std::string directory;  // of the last one seen, for errors
+  std::string locale;           // as the directory is called
+  std::string directory;        // of the last one seen, for errors
+  std::size_t first_layer = 0;  // of the directories, the first one that has it
   std::optional<SourceFile> subject;
   std::optional<SourceFile> text;
   std::optional<SourceFile> html;

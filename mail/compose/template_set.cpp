@@ -1,5 +1,6 @@
 #include "mail/compose/template_set.h"
 
+#include <algorithm>
 #include <array>
 
 #include <openssl/evp.h>
@@ -58,6 +59,16 @@ std::string source_of(const LocaleFiles& files, const std::optional<SourceFile>&
   return source;
 }
 
+core::TemplateOrigin origin_of(const LocaleFiles& files, const std::optional<SourceFile>& manifest,
+                               const Partials& partials, const std::set<std::string>& used) {
+  if (files.first_layer > 0) return core::TemplateOrigin::own;
+  std::size_t layer = std::max({files.subject->layer, files.text->layer, files.html->layer});
+  if (manifest) layer = std::max(layer, manifest->layer);
+  for (const std::string& name : used)
+    layer = std::max(layer, partials.at(name).layer);
+  return layer > 0 ? core::TemplateOrigin::overridden : core::TemplateOrigin::installed;
+}
+
 core::Result<TemplateVariant> make_variant(const LocaleFiles& files,
                                            const std::optional<SourceFile>& manifest_file,
                                            const Manifest& manifest, const Partials& partials) {
@@ -80,11 +91,34 @@ core::Result<TemplateVariant> make_variant(const LocaleFiles& files,
   auto version = version_of(source);
   if (!version) return tl::unexpected(version.error());
   const bool uses_code = shows_code(*subject) || shows_code(*text) || shows_code(*html);
-  TemplateVariant variant{files.locale,     std::move(*version), std::move(source), std::move(*subject),
-                          std::move(*text), std::move(*html),    uses_code};
+  TemplateVariant variant{files.locale,      std::move(*version),
+                          std::move(source), std::move(*subject),
+                          std::move(*text),  std::move(*html),
+                          uses_code,         origin_of(files, manifest_file, partials, used)};
   if (auto checked = lint(variant, manifest, {subject_line, *files.text, *files.html}); !checked)
     return tl::unexpected(checked.error());
   return variant;
+}
+
+core::TemplateLocale locale_outline(const TemplateVariant& variant) {
+  constexpr std::string_view k_binding = "binding.";
+  std::map<std::string, bool> binding;
+  for (const StrictTemplate* part : {&variant.subject, &variant.text, &variant.html})
+    for (const NameUse& use : part->uses())
+      if (use.name.starts_with(k_binding)) binding[use.name.substr(k_binding.size())] |= use.needed;
+  core::TemplateLocale out{variant.locale, variant.version, variant.origin, variant.uses_code, {}};
+  for (const auto& [name, needed] : binding)
+    out.binding.push_back({name, needed});
+  return out;
+}
+
+core::TemplateOutline outline_of(const MailTemplate& one) {
+  core::TemplateOutline out{one.name, one.manifest.on_uncertain, {}, {}};
+  for (const Variable& variable : one.manifest.variables)
+    out.variables.push_back({variable.name, variable.kind == ValueKind::url ? "url" : "text",
+                             variable.required, variable.default_value, variable.max_length,
+                             variable.sample});
+  return out;
 }
 
 // The variant of `locale`, or of what is left of it when its last parts are cut off one by one.
@@ -146,6 +180,22 @@ std::optional<TemplateSet::Match> TemplateSet::find(std::string_view name, std::
   const TemplateVariant* variant = fall_back(found->second, locale);
   if (variant == nullptr) variant = fall_back(found->second, default_locale_);
   return Match{found->second, *variant};
+}
+
+core::TemplateOutline TemplateSet::outline(const MailTemplate& one, const TemplateVariant& variant) {
+  core::TemplateOutline out = outline_of(one);
+  out.locales.push_back(locale_outline(variant));
+  return out;
+}
+
+std::vector<core::TemplateOutline> TemplateSet::outlines() const {
+  std::vector<core::TemplateOutline> out;
+  for (const auto& [name, one] : templates_) {
+    out.push_back(outline_of(one));
+    for (const auto& [locale, variant] : one.variants)
+      out.back().locales.push_back(locale_outline(variant));
+  }
+  return out;
 }
 
 std::optional<std::string_view> TemplateSet::source(std::string_view version) const {

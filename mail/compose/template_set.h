@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/composer.h"
 #include "core/result.h"
 #include "mail/compose/manifest.h"
 #include "mail/compose/strict_template.h"
@@ -27,6 +28,7 @@ struct TemplateVariant {
   StrictTemplate text;
   StrictTemplate html;
   bool uses_code = false;
+  core::TemplateOrigin origin = core::TemplateOrigin::installed;  // of its files and partials
 };
 
 struct MailTemplate {
@@ -54,6 +56,10 @@ class TemplateSet {
   [[nodiscard]] std::optional<Match> find(std::string_view name, std::string_view locale) const;
 
   [[nodiscard]] const std::map<std::string, MailTemplate, std::less<>>& all() const { return templates_; }
+  // What find() finds, and all there are, for operators.
+  [[nodiscard]] static core::TemplateOutline outline(const MailTemplate& one, const TemplateVariant& variant);
+  [[nodiscard]] std::vector<core::TemplateOutline> outlines() const;
+
   // What a mail was made of, by its ComposedMail::template_version.
   [[nodiscard]] std::optional<std::string_view> source(std::string_view version) const;
 

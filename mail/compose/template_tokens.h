@@ -2,6 +2,7 @@
 // takes nearly anything and blanks what it does not know, so nothing reaches it that has not passed here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -14,8 +15,9 @@
 namespace mailotp::mail {
 
 struct SourceFile {
-  std::string path;  // for errors
-  std::string text;  // UTF-8, lines end in LF
+  std::string path;       // for errors
+  std::string text;       // UTF-8, lines end in LF
+  std::size_t layer = 0;  // which of the directories it is from
 };
 using Partials = std::map<std::string, SourceFile, std::less<>>;
 

@@ -236,6 +236,44 @@ TEST_CASE("a later directory stands in file by file, and versions follow what wa
   CHECK((after->find("t", "en")->variant.version == version) == same);
 }
 
+TEST_CASE("an outline says what a template is made of, and where that comes from") {
+  TemplateFolder installed;
+  TemplateFolder own;
+  installed.add_good().add("_partials/word.mustache", "x\n");
+  installed.add("p/en/subject.mustache", "P\n").add("p/en/text.mustache", "{{> word}}\n");
+  installed.add("p/en/html.mustache",
+                "<p>{{binding.amount}}{{#binding.payee}}{{binding.payee}}{{/binding.payee}}</p>");
+  installed.add("p/template.toml", "uncertain = \"hold\"\n[variables.name]\nsample = \"Alice\"\n");
+  own.add("_partials/word.mustache", "y\n").add("t/de/subject.mustache", "Ihr Code\n");
+  own.add("t/de/text.mustache", "Code:\n{{code}}\nTschau\n")
+      .add("t/de/html.mustache", "<p>Code:</p><p>{{code}}</p>\n");
+  const auto set = TemplateSet::load({installed.path(), own.path()}, "en");
+  if (!set) FAIL(set.error().what);
+  const auto outlines = set->outlines();
+  REQUIRE(outlines.size() == 2);
+  CHECK(outlines[0].name == "p");
+  CHECK(outlines[0].on_uncertain == core::OnUncertain::hold);
+  REQUIRE(outlines[0].variables.size() == 1);
+  CHECK(outlines[0].variables[0].sample == "Alice");
+  REQUIRE(outlines[0].locales.size() == 1);
+  CHECK(outlines[0].locales[0].origin == core::TemplateOrigin::overridden);  // by its partial
+  CHECK_FALSE(outlines[0].locales[0].uses_code);
+  REQUIRE(outlines[0].locales[0].binding.size() == 2);
+  CHECK((outlines[0].locales[0].binding[0].name == "amount" && outlines[0].locales[0].binding[0].required));
+  CHECK((outlines[0].locales[0].binding[1].name == "payee" && !outlines[0].locales[0].binding[1].required));
+  REQUIRE(outlines[1].locales.size() == 2);
+  CHECK(
+      (outlines[1].locales[0].locale == "de" && outlines[1].locales[0].origin == core::TemplateOrigin::own));
+  CHECK((outlines[1].locales[1].locale == "en" &&
+         outlines[1].locales[1].origin == core::TemplateOrigin::installed));
+  const auto found = set->find("t", "de-AT");
+  REQUIRE(found);
+  const auto one = TemplateSet::outline(found->mail_template, found->variant);
+  REQUIRE(one.locales.size() == 1);
+  CHECK(one.locales[0].locale == "de");
+  CHECK(one.locales[0].version == found->variant.version);
+}
+
 TEST_CASE("a directory that cannot be listed is an error") {
   TemplateFolder folder;
   folder.add("file", "x");

@@ -28,8 +28,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(self.path)
 
     def answer(self, target):
-        self.server.seen.append(target)
         answer = self.server.answers.get(target)
+        if target == "/v1" and answer is None:  # it is of the version of the program that asks
+            self.server.answers["/v1"] = answer = 200, {"name": "mailotpd", "version": self.version(), "mode": "production"}
+        if target != "/v1":
+            self.server.seen.append(target)
         if answer == "hang up":
             self.close_connection = True
             return
@@ -44,6 +47,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
         except BrokenPipeError:  # the client has had enough, as a test may want
             self.close_connection = True
+
+    def version(self):
+        return self.headers.get("User-Agent", "").partition("/")[2]
 
     def address_string(self):  # a Unix peer has no address
         return "peer"

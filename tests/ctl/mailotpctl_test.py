@@ -158,9 +158,9 @@ ID                                    STATE          AGE  RECIPIENT
     def test_list_on_200_columns(self):
         with FakeDaemon({"/v1/outbox?limit=50": page(ROWS, "next page")}) as daemon:
             self.check(run("outbox", "list", socket_path=daemon.socket, columns=200), 0, f"""\
-ID                                    STATE          AGE  TRIES    NEXT  RECIPIENT                         RELAY         LAST REPLY
-{MESSAGE}  deferred     3m12s      2    1d3h  alice@example.org                 primary       450 4.2.1 mailbox busy
-{OTHER}  relayed       2h2m      2       -  a.rather.long.local.part@mail.e…  primary       -
+ID                                    STATE          AGE  TRIES    NEXT  RECIPIENT                         APP         RELAY         LAST REPLY
+{MESSAGE}  deferred     3m12s      2    1d3h  alice@example.org                 shop        primary       450 4.2.1 mailbox busy
+{OTHER}  relayed       2h2m      2       -  a.rather.long.local.part@mail.e…  shop        primary       -
 more: --cursor next page
 """, "")
 

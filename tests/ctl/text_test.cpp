@@ -1,6 +1,7 @@
 // What a terminal may be given, and how long things are.
 #include "ctl/text.h"
 
+#include <array>
 #include <string>
 
 #include <catch2/catch.hpp>
@@ -34,6 +35,33 @@ TEST_CASE("text: bytes that are no UTF-8 are escaped one by one") {
   CHECK(printable("\xed\xa0\x80") == "\\xed\\xa0\\x80");           // surrogate
   CHECK(printable("\xf4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");  // above U+10FFFF
   CHECK(printable("\xf0\x9f\x99") == "\\xf0\\x9f\\x99");
+}
+
+TEST_CASE("text: wide characters take two columns, marks over others none") {
+  CHECK(columns_of("abc") == 3);
+  CHECK(columns_of("Grüße") == 5);
+  CHECK(columns_of("日本") == 4);
+  CHECK(columns_of("🙂") == 2);
+  CHECK(columns_of("e\xcc\x81") == 1);  // e and a combining acute accent
+  CHECK(cut("日本語", 6) == "日本語");
+  CHECK(cut("日本語", 5) == "日本…");
+  CHECK(cut("日本語", 4) == "日…");  // half a character is none
+  CHECK(cut("日本語", 1) == "…");
+  CHECK(columns_of(cut("a日本語", 4)) <= 4);
+}
+
+TEST_CASE("text: a line in columns is as wide on the terminal, whatever its characters are") {
+  constexpr std::array<Column, 2> k_columns{{{"WHO", 8, 8, 1}, {"WHAT", 4, 4, 2}}};
+  const Table table(k_columns, {14, false, {}});
+  for (const std::string who :
+       {"alice", "日本語", "日本語日本語", "é\u0300ñ\u0300", "🙂🙂🙂🙂🙂"}) {
+    const std::string line = table.row({{who}, {"x"}});
+    CHECK(columns_of(line.substr(0, line.find('x'))) == 10);
+  }
+}
+
+TEST_CASE("text: lines stay lines where they are wanted") {
+  CHECK(printable_lines("a\n\tb\x1b[0m\r\n") == "a\n\tb\\x1b[0m\\x0d\n");
 }
 
 TEST_CASE("text: cutting keeps characters whole") {

@@ -29,6 +29,11 @@ class PlainComposer final : public core::Composer {
  public:
   [[nodiscard]] tl::expected<core::ComposedMail, core::ComposeError> compose(
       const core::ComposeRequest& request) const override;
+  [[nodiscard]] std::vector<core::TemplateOutline> outlines(std::string_view) const override { return {}; }
+  [[nodiscard]] std::optional<core::TemplateOutline> outline(std::string_view, std::string_view,
+                                                             std::string_view) const override {
+    return std::nullopt;
+  }
 };
 // What stands after "code=" in a mail.
 [[nodiscard]] std::string code_in(const core::Secret& content);

@@ -213,6 +213,11 @@ class OpenApi(SystemTest):
         note = {"recipient": "alice@example.org", "template": "note", "data": None, "locale": "de", "not_after": None,
                 "metadata": 1}
         api("POST", "/v1/messages", note, status=201)
+        admin("GET", "/v1/templates?app=default", status=200)
+        use = {"locale": "de", "data": {"name": "Alice"}, "purpose": "quick", "app": None, "binding": None}
+        admin("POST", "/v1/templates/otp/preview", use, status=200)
+        admin("POST", "/v1/templates/note/preview", status=200)
+        admin("POST", "/v1/templates/otp/test-send", {"recipient": "tester@example.org", **use}, status=201)
         message_id = api("GET", f"/v1/messages/{message}")["message_id"]
         for action, status in (("delayed", "4.4.1"), ("failed", "5.1.1"), ("failed", "5.1.1")):
             admin("POST", "/v1/bounces", {"message_id": message_id, "action": action, "status": status,
@@ -343,6 +348,13 @@ class OpenApi(SystemTest):
         admin("DELETE", "/v1/suppressions/a%40example.org", status=404, code="not_found")
         admin("POST", "/v1/erase", {}, status=400, code="invalid_field")
         admin("POST", "/v1/erase", {"recipient": "nobody"}, status=400, code="invalid_recipient")
+        admin("GET", "/v1/templates?app=none", status=400, code="invalid_field")
+        for call, body in (("preview", {}), ("test-send", {"recipient": "t@example.org"})):
+            admin("POST", f"/v1/templates/none/{call}", body, status=404, code="not_found")
+            admin("POST", f"/v1/templates/otp/{call}", {**body, "app": "none"}, status=400, code="invalid_field")
+            admin("POST", f"/v1/templates/otp/{call}", {**body, "data": {"x": "y"}}, status=422, code="template_failed")
+        admin("POST", "/v1/templates/otp/test-send", {}, status=400, code="invalid_field")
+        admin("POST", "/v1/templates/otp/test-send", {"recipient": "nobody"}, status=400, code="invalid_recipient")
         admin("POST", "/v1/reload", {"x": 1}, status=400, code="invalid_field")
         with open(daemon.config, "a", encoding="utf-8") as config:
             config.write("[nonsense]\n")
