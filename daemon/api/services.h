@@ -16,6 +16,7 @@
 namespace mailotp::daemon {
 
 class Apps;
+class Backups;
 class EventStreams;
 class Health;
 class RelayTests;
@@ -31,6 +32,7 @@ struct Services {
   EventStreams& events;
   const Health& health;
   RelayTests& relay_tests;
+  Backups& backups;
   std::function<void(ReloadDone)> reload;                     // reads configuration and keys again
   std::function<void(const core::SuspendRelay&)> on_suspend;  // an order that has been committed: now obey it
   core::IdSource& ids;
