@@ -75,6 +75,9 @@ struct Erase {
   Confirm confirm = Confirm::ask;
 };
 struct Reload {};
+struct Backup {
+  std::string file;
+};
 struct MakeKey {
   std::string file;
 };
@@ -83,7 +86,7 @@ struct CheckConfig {
 };
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
                           ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions, Suppress,
-                          Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
+                          Unsuppress, Erase, Reload, Backup, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

@@ -1,6 +1,7 @@
 // HTTP over the operators' socket, one request at a time. Blocking.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,10 +31,26 @@ class DaemonClient {
   [[nodiscard]] Attempt<HttpReply> put(const std::string& target, const std::string& body);
   [[nodiscard]] Attempt<HttpReply> remove(const std::string& target);
 
+  // Takes a body of any length as it comes.
+  class Receiver {
+   public:
+    virtual ~Receiver() = default;
+    // False ends it.
+    virtual bool take(std::string_view bytes) = 0;
+    // Asked at least once a second. `whole`: bytes of the body; 0 as long as that is not known. False ends
+    // it.
+    virtual bool go_on(std::uint64_t whole) = 0;
+  };
+  // A GET that may last: without a bound, but 10 minutes without a byte. The body of a 200 goes to
+  // `receiver`, that of another answer is in the reply. A failure, too, is a body that was cut, or that
+  // `receiver` has ended.
+  [[nodiscard]] Attempt<HttpReply> receive(const std::string& target, Receiver& receiver);
+
  private:
   [[nodiscard]] Attempt<HttpReply> send(const char* method, const std::string& target,
                                         const std::string& body);
   [[nodiscard]] Attempt<HttpReply> perform(const std::string& target);
+  [[nodiscard]] Attempt<HttpReply> transfer(const std::string& target);
 
   struct Close {
     void operator()(void* handle) const noexcept;

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "ctl/answers.h"
+#include "ctl/backup.h"
 #include "ctl/check_config.h"
 #include "ctl/confirm.h"
 #include "ctl/daemon_client.h"
@@ -266,6 +267,15 @@ struct Verbs {
     const auto done = read_reload(reply->body);
     if (!done) return strange(done.error());
     print(show_reload(*done));
+    return {};
+  }
+
+  Attempt<void> operator()(const Backup& backup) const {
+    DaemonClient client(command.socket);
+    const auto done = back_up(client, backup.file);
+    if (!done) return tl::unexpected(done.error());
+    print(command.output == Output::json_lines ? backup_line(backup.file, done->bytes, done->seconds) + "\n"
+                                               : show_backup(backup.file, *done));
     return {};
   }
 
