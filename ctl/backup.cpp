@@ -124,17 +124,14 @@ class Progress {
   }
   void show(std::uint64_t have, std::uint64_t whole) {
     const auto now = Clock::now();
+    if (have > 0 && !began_) began_ = now;
     if (now < next_) return;
-    next_ = now + (terminal_ ? std::chrono::milliseconds{200} : std::chrono::seconds{5});
-    if (have == 0) {
-      if (terminal_) print("the daemon makes the snapshot");
-      return;
-    }
-    if (!began_) began_ = {now, have};
-    const double seconds = std::chrono::duration<double>(now - began_->first).count();
-    const double rate = seconds > 0 ? static_cast<double>(have - began_->second) / seconds : 0;
-    print(fmt::format("{} of {}, {}/s", size_text(static_cast<double>(have)),
-                      size_text(static_cast<double>(whole)), size_text(rate)));
+    next_ = now + interval();
+    if (!began_) return print("the daemon makes the snapshot");
+    const double seconds = std::chrono::duration<double>(now - *began_).count();
+    const auto bytes = static_cast<double>(have);
+    print(fmt::format("{} of {}, {}/s", size_text(bytes), size_text(static_cast<double>(whole)),
+                      size_text(seconds > 0 ? bytes / seconds : 0)));
   }
 
  private:
@@ -144,10 +141,14 @@ class Progress {
     shown_ = true;
   }
 
+  [[nodiscard]] std::chrono::milliseconds interval() const {
+    return terminal_ ? std::chrono::milliseconds{200} : std::chrono::seconds{5};
+  }
+
   bool terminal_ = ::isatty(STDERR_FILENO) == 1;
   bool shown_ = false;
-  Clock::time_point next_ = Clock::now() + std::chrono::milliseconds{200};
-  std::optional<std::pair<Clock::time_point, std::uint64_t>> began_;
+  Clock::time_point next_ = Clock::now() + interval();
+  std::optional<Clock::time_point> began_;  // the first byte
 };
 
 class ToFile final : public DaemonClient::Receiver {

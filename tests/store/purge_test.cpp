@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/snapshot.h"
 #include "store/migrations.h"
 #include "tests/store/database.h"
 #include "tests/store/store_fixture.h"
