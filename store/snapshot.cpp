@@ -25,6 +25,10 @@ namespace {
 // Of SQLite's virtual machine, some for each row: well under a millisecond.
 constexpr int k_steps_between_looks = 1000;
 
+// So much of the copy is left to the kernel at once. A commit that needs the file system's journal may have
+// to wait for all of it (docs/DECISIONS.md has the figures).
+constexpr off_t k_piece = 4L << 20;
+
 std::string copy_in(const std::string& state_dir) {
   return state_dir + "/mailotpd.snapshot";
 }
@@ -48,11 +52,10 @@ class NamedCopy {
 };
 
 // SQLite would make it with the process's umask, and takes an empty one.
-Result<> make_private(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+Result<int> make_private(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return failed(path, errno);
-  (void)::close(fd);  // nothing was written
-  return {};
+  return fd;
 }
 
 Result<> check_room(Connection& db, const std::string& state_dir, std::int64_t keep_free) {
@@ -70,18 +73,35 @@ Result<> check_room(Connection& db, const std::string& state_dir, std::int64_t k
                                 (wanted >> 20) + 1, *left >> 20, keep_free >> 20));
 }
 
-int must_end(void* wanted) noexcept {
-  return (*static_cast<const std::function<bool()>*>(wanted))() ? 0 : 1;
+// A copy on its way.
+struct Copying {
+  const std::function<bool()>& wanted;
+  int fd;  // of the copy
+  off_t written_out = 0;
+
+  // What was begun before must be on the disk, and the next piece is begun.
+  void write_out() {
+    struct stat status {};
+    if (::fstat(fd, &status) != 0 || status.st_size - written_out < k_piece) return;
+    written_out = status.st_size;
+    // For the pace only: an error of the disk is found by whoever reads the copy.
+    (void)::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE);
+  }
+};
+
+int must_end(void* copying) noexcept {
+  auto& copy = *static_cast<Copying*>(copying);
+  copy.write_out();
+  return copy.wanted() ? 0 : 1;
 }
 
-Result<> copy(Connection& db, const std::string& path, const std::function<bool()>& wanted) {
-  // The handler does not outlive the call, nor does it change what it points to.
-  sqlite3_progress_handler(db.raw(), k_steps_between_looks, must_end,
-                           const_cast<std::function<bool()>*>(&wanted));
+Result<> copy(Connection& db, const NamedCopy& to, int fd, const std::function<bool()>& wanted) {
+  Copying copying{wanted, fd};
+  sqlite3_progress_handler(db.raw(), k_steps_between_looks, must_end, &copying);
   auto statement = Statement::prepare(db.raw(), {"snapshot", "VACUUM INTO ?1"});
   Result<> copied;
   if (statement)
-    copied = statement->run(path);
+    copied = statement->run(to.path());
   else
     copied = tl::unexpected(statement.error());
   sqlite3_progress_handler(db.raw(), 0, nullptr, nullptr);
@@ -110,14 +130,13 @@ Result<Snapshot> Snapshot::take(const std::string& state_dir, std::int64_t keep_
   if (auto room = check_room(*db, state_dir, keep_free); !room) return tl::unexpected(room.error());
   remove_unfinished_snapshot(state_dir);
   const NamedCopy named(copy_in(state_dir));
-  if (auto made = make_private(named.path()); !made) return tl::unexpected(made.error());
-  if (auto copied = copy(*db, named.path(), wanted); !copied) return tl::unexpected(copied.error());
+  const auto fd = make_private(named.path());
+  if (!fd) return tl::unexpected(fd.error());
+  Snapshot out(*fd, 0);
+  if (auto copied = copy(*db, named, *fd, wanted); !copied) return tl::unexpected(copied.error());
   if (auto marked = mark(named.path()); !marked) return tl::unexpected(marked.error());
-  const int fd = ::open(named.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0) return failed(named.path(), errno);
-  Snapshot out(fd, 0);
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return failed(named.path(), errno);
+  if (::fstat(*fd, &status) != 0) return failed(named.path(), errno);
   out.size_ = static_cast<std::uint64_t>(status.st_size);
   return out;
 }

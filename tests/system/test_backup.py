@@ -2,6 +2,8 @@
 import contextlib
 import json
 import os
+import pty
+import select
 import shutil
 import signal
 import socket
@@ -382,6 +384,33 @@ class Cut(Backup):
             self.assertIn("interrupted", err)
             self.nothing_left(daemon, file)
         self.backup(daemon, file)
+
+    def test_progress_on_a_terminal_is_one_line(self):
+        daemon = self.up()
+        file = self.file(daemon)
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        daemon.signal(signal.SIGSTOP)
+        try:
+            process = subprocess.Popen([os.path.join(BIN, "mailotpctl"), "--socket", daemon.admin_socket, "backup", file],
+                                       stdout=subprocess.PIPE, stderr=theirs, text=True)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            os.close(theirs)
+            said = b""
+            while b"the daemon makes the snapshot" not in said:
+                self.assertTrue(select.select([ours], [], [], BOUND)[0], said)
+                said += os.read(ours, 4096)
+        finally:
+            daemon.signal(signal.SIGCONT)
+        out, _ = process.communicate(timeout=BOUND)
+        self.assertEqual(process.returncode, 0)
+        self.assertIn("what is sealed in it needs the key file", out)
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while more := os.read(ours, 4096):
+                said += more
+        self.assertNotIn(b"\n", said)
+        self.assertTrue(said.endswith(b"\r\x1b[K"), said)
 
     def answered(self, answer):
         """What mailotpctl makes of a daemon that answers these bytes and closes."""
