@@ -106,8 +106,12 @@ class Interruptions {
  public:
   Interruptions() {
     (void)sigemptyset(&set_);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP})
-      (void)sigaddset(&set_, signal);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+      struct sigaction wanted {};
+      // What is ignored (nohup) would be kept for us all the same.
+      if (sigaction(signal, nullptr, &wanted) == 0 && wanted.sa_handler != SIG_IGN)
+        (void)sigaddset(&set_, signal);
+    }
     (void)pthread_sigmask(SIG_BLOCK, &set_, &before_);
   }
   ~Interruptions() { (void)pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

@@ -64,7 +64,15 @@ core::Recovered recovered(StoreFixture& f) {
   return *std::move(out);
 }
 
-core::Id templated(StoreFixture& f, const std::string& mailbox) {
+void fill(StoreFixture& f, int challenges) {
+  std::vector<core::Command> batch;
+  for (int i = 0; i < challenges; ++i)
+    batch.emplace_back(f.create_command("a" + std::to_string(i) + "@example.org"));
+  for (const core::Outcome& outcome : f.commit(std::move(batch)).outcomes)
+    REQUIRE(outcome);
+}
+
+core::CreateMessage templated_command(StoreFixture& f, const std::string& mailbox) {
   core::CreateMessage command;
   command.at = f.now;
   command.id = f.ids.next(f.now);
@@ -74,6 +82,11 @@ core::Id templated(StoreFixture& f, const std::string& mailbox) {
   command.not_after = f.now + 5 * 24h;
   command.mail = core::ComposedMail{core::Secret("Subject: Welcome\r\n\r\nHello\r\n"), "<1@test>",
                                     "0123456789abcdef", "de"};
+  return command;
+}
+
+core::Id templated(StoreFixture& f, const std::string& mailbox) {
+  core::CreateMessage command = templated_command(f, mailbox);
   const core::Id id = command.id;
   REQUIRE(f.run(std::move(command)));
   return id;
@@ -107,8 +120,7 @@ TEST_CASE("a snapshot is a whole database of its own, private, marked, and has n
 
 TEST_CASE("a snapshot is of one moment: what is committed while it is taken is not in it") {
   StoreFixture f;
-  for (int i = 0; i < 200; ++i)
-    (void)f.created("a" + std::to_string(i) + "@example.org");
+  fill(f, 200);
   int later = 0;
   // A commit inside the copy, more than once, and none of them waits for it.
   const auto snapshot = Snapshot::take(f.folder.path(), 0, [&] {
@@ -129,8 +141,7 @@ TEST_CASE("a snapshot is of one moment: what is committed while it is taken is n
 
 TEST_CASE("a snapshot that nobody wants any more ends soon and leaves nothing") {
   StoreFixture f;
-  for (int i = 0; i < 300; ++i)
-    (void)f.created("a" + std::to_string(i) + "@example.org");
+  fill(f, 300);
   int asked = 0;
   const auto snapshot = Snapshot::take(f.folder.path(), 0, [&] { return ++asked < 2; });
   REQUIRE_FALSE(snapshot);
@@ -232,10 +243,10 @@ TEST_CASE("more rows than one step takes are all settled") {
   std::vector<core::Command> batch;
   for (int i = 0; i < 2100; ++i)
     batch.emplace_back(f.create_command("a" + std::to_string(i) + "@example.org"));
+  for (int i = 0; i < 1001; ++i)
+    batch.emplace_back(templated_command(f, "w" + std::to_string(i) + "@example.org"));
   for (const core::Outcome& outcome : f.commit(std::move(batch)).outcomes)
     REQUIRE(outcome);
-  for (int i = 0; i < 1001; ++i)
-    (void)templated(f, "w" + std::to_string(i) + "@example.org");
   const Snapshot snapshot = taken(f);
   put_into(f, snapshot);
   const core::Recovered first = recovered(f);

@@ -319,9 +319,9 @@ class Cut(Backup):
             pass
         return len(raw.buffer)
 
-    def ctl_began(self, daemon, file):
+    def ctl_began(self, daemon, file, **more):
         process = subprocess.Popen([os.path.join(BIN, "mailotpctl"), "--socket", daemon.admin_socket, "backup", file],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         wait_for(lambda: os.path.exists(file + ".part"), "it has begun")
@@ -384,6 +384,19 @@ class Cut(Backup):
             self.assertIn("interrupted", err)
             self.nothing_left(daemon, file)
         self.backup(daemon, file)
+
+    def test_a_signal_that_is_ignored_ends_nothing(self):
+        daemon = self.up()
+        file = self.file(daemon)
+        daemon.signal(signal.SIGSTOP)
+        try:
+            process = self.ctl_began(daemon, file, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+            process.send_signal(signal.SIGHUP)  # as of a terminal that is closed, under nohup
+        finally:
+            daemon.signal(signal.SIGCONT)
+        out, err = process.communicate(timeout=BOUND)
+        self.assertEqual(process.returncode, 0, (out, err))
+        self.assertTrue(os.path.exists(file))
 
     def test_progress_on_a_terminal_is_one_line(self):
         daemon = self.up()
