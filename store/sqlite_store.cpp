@@ -26,6 +26,7 @@
 #include "store/snapshot.h"
 #include "store/start_files.h"
 #include "store/suppression.h"
+#include "store/timeline.h"
 #include "store/wal.h"
 
 namespace mailotp::store {
@@ -127,6 +128,7 @@ struct Runner {
   Result<core::Answer> operator()(const core::OrderMessage& c) const { return order(tx, c); }
   Result<core::Answer> operator()(const core::FlushOutbox& c) const { return flush(tx, c); }
   Result<core::Answer> operator()(const core::Erase& c) const { return erase(tx, c); }
+  Result<core::Answer> operator()(const core::NoteRefusal& c) const { return note_refusal(tx, c); }
   Result<core::Answer> operator()(const core::ReplaceKeys& c) const { return replace_keys(tx, c); }
 };
 

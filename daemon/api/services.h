@@ -19,6 +19,7 @@ class Apps;
 class Backups;
 class EventStreams;
 class Health;
+class RefusalNotes;
 class RelayTests;
 class Waits;
 
@@ -33,6 +34,7 @@ struct Services {
   const Health& health;
   RelayTests& relay_tests;
   Backups& backups;
+  RefusalNotes& refusals;
   std::function<void(ReloadDone)> reload;                     // reads configuration and keys again
   std::function<void(const core::SuspendRelay&)> on_suspend;  // an order that has been committed: now obey it
   core::IdSource& ids;

@@ -23,6 +23,7 @@
 #include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
 #include "daemon/api/metrics_api.h"
+#include "daemon/api/refusal_notes.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/router.h"
 #include "daemon/api/services.h"
@@ -128,6 +129,7 @@ struct App::Parts {
   std::optional<Backups> backups;
   std::optional<Reload> reload;
   std::optional<RelayTests> relay_tests;
+  std::optional<RefusalNotes> refusals;
   std::optional<Apps> apps;
   std::optional<Services> services;
   Router apps_router;
@@ -294,9 +296,10 @@ void App::Parts::connect_api() {
   backups.emplace(*snapshots, log);
   reload.emplace(config_path, config_text, config.daemon.key_file, *reader, *store, *tokens, log);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
+  refusals.emplace(*store);
   apps.emplace(config, rules, log);
   services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *events, *health, *relay_tests,
-                            *backups, [this](ReloadDone done) { reload->run(std::move(done)); },
+                            *backups, *refusals, [this](ReloadDone done) { reload->run(std::move(done)); },
                             [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);

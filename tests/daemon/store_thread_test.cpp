@@ -406,6 +406,10 @@ struct ModelReader final : core::StoreReader {
                                                                  core::WallTime) override {
     return core::PageOf<core::SuppressionView>{};
   }
+  core::Result<core::PageOf<core::TimelineItem>> timeline(const core::TimelineFilter&,
+                                                          const core::Page&) override {
+    return core::PageOf<core::TimelineItem>{};
+  }
   core::Result<core::EventPage> events(const core::EventFilter&) override { return core::EventPage{}; }
   core::Result<std::int64_t> newest_event() override { return 0; }
   core::Result<std::vector<core::KeyUse>> keys() override { return std::vector<core::KeyUse>{}; }

@@ -1,0 +1,38 @@
+#include "ctl/command_words.h"
+
+namespace mailotp::ctl {
+
+void add_upkeep_verbs(CLI::App& app, Words& words) {
+  add_verb(
+      app, "reload",
+      "Have the daemon read its key file again, and check its configuration; what cannot be used changes "
+      "nothing",
+      "reload")
+      ->callback([&words] { words.verb = Reload{}; });
+
+  CLI::App* backup =
+      add_verb(app, "backup",
+               "Write a snapshot of the database into a new file, mode 0600, while the daemon goes on. "
+               "What is sealed in it needs the key file, which is not part of it. The first start on it "
+               "cancels open challenges and holds unsent messages",
+               "backup /var/backups/mailotpd-2026-12-24.db");
+  backup->add_option("FILE", words.file, "The file to make; an existing one is never touched")
+      ->required()
+      ->type_name("");
+  backup->callback([&words] { words.verb = Backup{words.file}; });
+
+  CLI::App* keygen =
+      add_verb(app, "keygen",
+               "Make a new key file, mode 0600. An existing file is never touched; the key is not shown",
+               "keygen /etc/mailotpd/otp.key");
+  keygen->add_option("FILE", words.file, "The file to make")->required()->type_name("");
+  keygen->callback([&words] { words.verb = MakeKey{words.file}; });
+
+  CLI::App* check =
+      add_verb(app, "check-config", "Say whether a configuration file is right; ends with 78 when not",
+               "check-config /etc/mailotpd/mailotpd.toml");
+  check->add_option("FILE", words.file, "The file to check")->required()->type_name("");
+  check->callback([&words] { words.verb = CheckConfig{words.file}; });
+}
+
+}  // namespace mailotp::ctl
