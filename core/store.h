@@ -574,6 +574,12 @@ struct Committed {
   std::optional<Error> error;        // the transaction as a whole, or its claims, failed: there are no jobs
 };
 
+// A start on a snapshot (store/snapshot.h): what waited in it may have been done since.
+struct Restored {
+  std::uint64_t challenges = 0;  // that were open and are canceled; what was unsent of their mails with them
+  std::uint64_t messages = 0;    // other unsent ones, which are held
+};
+
 struct Recovered {
   std::uint64_t orphans = 0;  // messages found in `sending`
   std::uint64_t held = 0;     // … of which held as poison
@@ -582,6 +588,7 @@ struct Recovered {
   std::uint64_t unreadable = 0;        // … after a run that did not end cleanly: rows held for that
   std::vector<std::string> suspended;  // relays
   bool limits_anew = false;            // no key of the ring opens what the limits were counted under
+  std::optional<Restored> restored;    // absent: it was no snapshot
 };
 
 // What a look at the state folder has found.
@@ -593,7 +600,9 @@ struct StoreLook {
 class Store {
  public:
   virtual ~Store() = default;
-  // Once, before anything is answered (but a ShiftClock): settles every message found in `sending`.
+  // Once, before anything is answered (but a ShiftClock): settles every message found in `sending`; on a
+  // snapshot cancels every open challenge, holds every unsent message, and makes a database of it, all at
+  // once.
   [[nodiscard]] virtual Result<Recovered> recover(WallTime now) = 0;
   // One durable transaction for all of the batch and the claims. On an error of the store nothing of a
   // command that reports it has happened and no job is handed out.

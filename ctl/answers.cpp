@@ -1,5 +1,7 @@
 #include "ctl/answers.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "ctl/answer_json.h"
@@ -273,6 +275,10 @@ core::Result<std::string> status_line(std::string_view daemon, std::string_view 
     out[name] = member(*page, "items");
   }
   return line_of(out);
+}
+
+std::string backup_line(const std::string& file, std::uint64_t bytes, double seconds) {
+  return line_of(Json{{"file", file}, {"bytes", bytes}, {"seconds", std::round(seconds * 1000) / 1000}});
 }
 
 }  // namespace mailotp::ctl

@@ -243,4 +243,7 @@ struct PageInfo {
                                                     std::string_view stats, std::string_view relays,
                                                     std::string_view keys);
 
+// One JSON line.
+[[nodiscard]] std::string backup_line(const std::string& file, std::uint64_t bytes, double seconds);
+
 }  // namespace mailotp::ctl

@@ -115,6 +115,9 @@ struct Complete {
   std::vector<std::string> states;  // of messages; none: all
 };
 struct Reload {};
+struct Backup {
+  std::string file;
+};
 struct MakeKey {
   std::string file;
 };
@@ -124,7 +127,7 @@ struct CheckConfig {
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
                           ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
                           Suppress, Unsuppress, Erase, ListTemplates, PreviewTemplate, TestTemplate, Tail,
-                          Complete, Reload, MakeKey, CheckConfig>;
+                          Complete, Reload, Backup, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

@@ -10,6 +10,17 @@ void add_upkeep_verbs(CLI::App& app, Words& words) {
       "reload")
       ->callback([&words] { words.verb = Reload{}; });
 
+  CLI::App* backup =
+      add_verb(app, "backup",
+               "Write a snapshot of the database into a new file, mode 0600, while the daemon goes on. "
+               "What is sealed in it needs the key file, which is not part of it. The first start on it "
+               "cancels open challenges and holds unsent messages",
+               "backup /var/backups/mailotpd-2026-12-24.db");
+  backup->add_option("FILE", words.file, "The file to make; an existing one is never touched")
+      ->required()
+      ->type_name("");
+  backup->callback([&words] { words.verb = Backup{words.file}; });
+
   CLI::App* keygen =
       add_verb(app, "keygen",
                "Make a new key file, mode 0600. An existing file is never touched; the key is not shown",

@@ -24,6 +24,7 @@ constexpr std::size_t k_max_body = 16UL * 1024 * 1024;
 constexpr long k_connect_timeout_s = 5;
 constexpr long k_timeout_s = 30;
 constexpr long k_post_timeout_s = 120;
+constexpr long k_silence_s = 600;  // of a long body
 
 extern "C" std::size_t append_body(char* bytes, std::size_t size, std::size_t count, void* body) noexcept {
   auto& out = *static_cast<std::string*>(body);
@@ -36,6 +37,29 @@ extern "C" std::size_t append_body(char* bytes, std::size_t size, std::size_t co
 // Asked about once a second, and with every piece of an answer.
 extern "C" int stop_when_ended(void* interrupts, curl_off_t, curl_off_t, curl_off_t, curl_off_t) noexcept {
   return static_cast<Interrupts*>(interrupts)->ended() ? 1 : 0;
+}
+
+// What receive() gives to libcurl.
+struct Receiving {
+  CURL* handle;
+  DaemonClient::Receiver& receiver;
+  std::string other;  // the body of an answer that is no 200
+};
+
+extern "C" std::size_t receive_body(char* bytes, std::size_t size, std::size_t count,
+                                    void* receiving) noexcept {
+  auto& to = *static_cast<Receiving*>(receiving);
+  long status = 0;
+  (void)curl_easy_getinfo(to.handle, CURLINFO_RESPONSE_CODE, &status);
+  if (status != 200) return append_body(bytes, size, count, &to.other);
+  const std::size_t length = size * count;
+  return to.receiver.take({bytes, length}) ? length : CURL_WRITEFUNC_ERROR;
+}
+
+extern "C" int receive_progress(void* receiving, curl_off_t whole, curl_off_t /*have*/,
+                                curl_off_t /*to_send*/, curl_off_t /*sent*/) noexcept {
+  auto& to = *static_cast<Receiving*>(receiving);
+  return to.receiver.go_on(static_cast<std::uint64_t>(whole)) ? 0 : 1;  // 1 ends it
 }
 
 std::string group_of(gid_t gid) {
@@ -184,12 +208,41 @@ Attempt<HttpReply> DaemonClient::remove(const std::string& target) {
   return perform(target);
 }
 
+Attempt<HttpReply> DaemonClient::receive(const std::string& target, Receiver& receiver) {
+  CURL* handle = handle_.get();
+  Receiving receiving{handle, receiver, {}};
+  (void)curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, nullptr);
+  (void)curl_easy_setopt(handle, CURLOPT_HTTPGET, 1L);
+  (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT, 0L);
+  (void)curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  (void)curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, k_silence_s);
+  (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, receive_body);
+  (void)curl_easy_setopt(handle, CURLOPT_WRITEDATA, &receiving);
+  (void)curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, receive_progress);
+  (void)curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &receiving);
+  (void)curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+  auto reply = transfer(target);
+  (void)curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 1L);
+  (void)curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 0L);
+  (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append_body);
+  if (reply) reply->body = std::move(receiving.other);
+  return reply;
+}
+
 Attempt<HttpReply> DaemonClient::perform(const std::string& target) {
+  std::string body;
+  (void)curl_easy_setopt(handle_.get(), CURLOPT_WRITEDATA, &body);
+  auto reply = transfer(target);
+  if (reply) reply->body = std::move(body);
+  return reply;
+}
+
+// As the options say.
+Attempt<HttpReply> DaemonClient::transfer(const std::string& target) {
   HttpReply reply;
   CURL* handle = handle_.get();
   const std::string url = "http://mailotpd" + target;
   (void)curl_easy_setopt(handle, CURLOPT_URL, url.c_str());
-  (void)curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply.body);
   if (deadline_) {
     const auto left = std::chrono::ceil<core::Millis>(*deadline_ - Clock::now()).count();
     (void)curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<std::int64_t>(left, 1)));

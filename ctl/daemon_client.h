@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,6 +49,20 @@ class DaemonClient {
   enum class StreamEnd { ended, enough, interrupted };
   [[nodiscard]] Attempt<StreamEnd> follow(const std::string& target, const Stream& stream,
                                           Interrupts& interrupts);
+  // Takes a body of any length as it comes.
+  class Receiver {
+   public:
+    virtual ~Receiver() = default;
+    // False ends it.
+    virtual bool take(std::string_view bytes) = 0;
+    // Asked at least once a second. `whole`: bytes of the body; 0 as long as that is not known. False ends
+    // it.
+    virtual bool go_on(std::uint64_t whole) = 0;
+  };
+  // A GET that may last: without a bound, but 10 minutes without a byte. The body of a 200 goes to
+  // `receiver`, that of another answer is in the reply. A failure, too, is a body that was cut, or that
+  // `receiver` has ended.
+  [[nodiscard]] Attempt<HttpReply> receive(const std::string& target, Receiver& receiver);
 
  private:
   [[nodiscard]] Attempt<HttpReply> send(const char* method, const std::string& target,
@@ -55,6 +70,7 @@ class DaemonClient {
   [[nodiscard]] Attempt<HttpReply> perform(const std::string& target);
   // What a code of libcurl means.
   [[nodiscard]] Failure no_answer(int code) const;
+  [[nodiscard]] Attempt<HttpReply> transfer(const std::string& target);
 
   struct Close {
     void operator()(void* handle) const noexcept;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/secret.h"
+#include "ctl/file_io.h"
 #include "ctl/text.h"
 
 namespace mailotp::ctl {
@@ -23,20 +24,6 @@ constexpr std::string_view k_comment =
     "# Key of mailotpd. Who has it can read what is sealed in the database. The first key of this file "
     "writes, all "
     "of them read.\n";
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) (void)::close(fd_);  // what matters was synced before
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Failure failure(const std::string& path, std::string_view what, int error) {
   const auto exit = error == EACCES || error == EPERM ? ExitCode::no_permission : ExitCode::refused;
@@ -61,25 +48,6 @@ core::Secret new_key() {
   hex += '\n';
   ::explicit_bzero(bytes.data(), bytes.size());
   return core::Secret(std::move(hex));
-}
-
-// False: errno says why.
-bool write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::write(fd, bytes.data(), bytes.size());
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(wrote));
-  }
-  return true;
-}
-
-// The name of a new file is durable when its folder is.
-bool sync_folder_of(const std::string& path) {
-  const auto slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return fd.get() >= 0 && ::fsync(fd.get()) == 0;
 }
 
 }  // namespace

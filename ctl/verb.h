@@ -54,6 +54,7 @@ struct Run {
 [[nodiscard]] Attempt<void> carry_out(const Tail& tail, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const Complete& complete, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const Reload& reload, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const Backup& backup, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const MakeKey& make, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const CheckConfig& check, const Run& run);
 

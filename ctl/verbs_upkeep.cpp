@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "ctl/backup.h"
 #include "ctl/check_config.h"
 #include "ctl/keygen.h"
 #include "ctl/show.h"
@@ -19,6 +20,15 @@ Attempt<void> carry_out(const Reload&, const Run& run) {
   const auto done = read_reload(reply->body);
   if (!done) return strange(done.error());
   run.print(show_reload(*done));
+  return {};
+}
+
+Attempt<void> carry_out(const Backup& backup, const Run& run) {
+  DaemonClient client(run.command.socket);
+  const auto done = back_up(client, backup.file);
+  if (!done) return tl::unexpected(done.error());
+  run.print(run.for_programs() ? backup_line(backup.file, done->bytes, done->seconds) + "\n"
+                               : show_backup(backup.file, *done));
   return {};
 }
 

@@ -294,12 +294,17 @@ Result<Answer> cancel(Transaction& tx, const core::CancelChallenge& command) {
   return answer_of(tx, core::Disposition::canceled, c, *message, command.at);
 }
 
-Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit) {
+namespace {
+
+// What the machine makes of `event` on open challenges, those that end first first, up to `until`; the number
+// of them. One that cannot be read is passed over from the next try on.
+Result<std::uint64_t> end_challenges(Transaction& tx, ChallengeEvent event, core::WallTime until,
+                                     const Cause& cause, int limit, std::string_view detail) {
   auto& passed_over = tx.writer().bad.challenges;
   std::vector<std::int64_t> due;
   {
     const std::int64_t most = limit + static_cast<std::int64_t>(passed_over.size());
-    Rows rows = tx.sql(WriterSql::challenge_due).select(cause.at, most);
+    Rows rows = tx.sql(WriterSql::challenge_due).select(until, most);
     for (;;) {
       const auto more = rows.next();
       if (!more) return tl::unexpected(more.error());
@@ -313,12 +318,25 @@ Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit) {
       found = core::fail(Errc::corrupt, "store: an index names a challenge that is not there");
     if (!found && found.error().code == Errc::corrupt) passed_over.insert(n);
     if (!found) return tl::unexpected(found.error());
-    const core::ChallengeStep step = core::step((*found)->row, ChallengeEvent::tick, cause.at);
-    auto ended = tx.end(**found, step, cause);
+    const core::ChallengeStep step = core::step((*found)->row, event, cause.at);
+    auto ended = tx.end(**found, step, cause, detail);
     if (!ended && ended.error().code == Errc::corrupt && !tx.found_bad()) passed_over.insert(n);
-    if (!ended) return ended;
+    if (!ended) return tl::unexpected(ended.error());
   }
+  return due.size();
+}
+
+}  // namespace
+
+Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit) {
+  const auto ended = end_challenges(tx, ChallengeEvent::tick, cause.at, cause, limit, {});
+  if (!ended) return tl::unexpected(ended.error());
   return {};
+}
+
+Result<std::uint64_t> cancel_challenges(Transaction& tx, const Cause& cause, int limit,
+                                        std::string_view detail) {
+  return end_challenges(tx, ChallengeEvent::cancel, core::k_never, cause, limit, detail);
 }
 
 }  // namespace mailotp::store

@@ -12,5 +12,8 @@ namespace mailotp::store {
 
 // At most `limit` challenges whose time is up.
 [[nodiscard]] core::Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit);
+// At most `limit` open ones, with `detail` in their events; how many.
+[[nodiscard]] core::Result<std::uint64_t> cancel_challenges(Transaction& tx, const Cause& cause, int limit,
+                                                            std::string_view detail);
 
 }  // namespace mailotp::store

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "core/crash_point.h"
+#include "core/snapshot.h"
+
 namespace mailotp::store {
 
 using core::Errc;
@@ -328,7 +330,7 @@ Result<std::int64_t> version_of(Connection& db) {
   if (!version) return tl::unexpected(version.error());
   if (!objects) return tl::unexpected(objects.error());
   const bool empty = *application == 0 && *version == 0 && *objects == 0;
-  if (!empty && *application != k_application_id)
+  if (!empty && *application != core::k_database_id && *application != core::k_snapshot_id)
     return core::fail(Errc::invalid, "store: the database is not one of mailotpd");
   if (*version > static_cast<std::int64_t>(k_migrations.size()))
     return core::fail(
@@ -341,7 +343,8 @@ Result<std::int64_t> version_of(Connection& db) {
 
 // One transaction; an error may leave it open.
 Result<> run_step(Connection& db, const char* statements, std::size_t version) {
-  const std::string begin = fmt::format("BEGIN IMMEDIATE; PRAGMA application_id = {};", k_application_id);
+  std::string begin = "BEGIN IMMEDIATE;";
+  if (version == 1) begin += fmt::format("PRAGMA application_id = {};", core::k_database_id);
   if (auto begun = db.exec(begin.c_str()); !begun) return begun;
   MAILOTP_CRASH_POINT("migration_begun");
   if (auto changed = db.exec(statements); !changed) return changed;

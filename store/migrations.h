@@ -9,12 +9,10 @@
 
 namespace mailotp::store {
 
-inline constexpr std::int64_t k_application_id = 0x6d6f7470;  // "motp"
-
 [[nodiscard]] std::span<const char* const> migrations();
 
-// Brings the database up to date, a transaction for each step. Errc::unsupported: its schema is newer than
-// this program; Errc::invalid: it is another program's.
+// Brings the database up to date, a transaction for each step. A snapshot stays one. Errc::unsupported: its
+// schema is newer than this program; Errc::invalid: it is another program's.
 [[nodiscard]] core::Result<> migrate(Connection& db);
 // For a reader: the schema is exactly this program's, or the errors of migrate().
 [[nodiscard]] core::Result<> check_schema(Connection& db);

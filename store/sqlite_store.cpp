@@ -22,6 +22,9 @@
 #include "store/order_commands.h"
 #include "store/purge.h"
 #include "store/reserve.h"
+#include "store/restore.h"
+#include "store/snapshot.h"
+#include "store/start_files.h"
 #include "store/suppression.h"
 #include "store/timeline.h"
 #include "store/wal.h"
@@ -128,27 +131,6 @@ struct Runner {
   Result<core::Answer> operator()(const core::NoteRefusal& c) const { return note_refusal(tx, c); }
   Result<core::Answer> operator()(const core::ReplaceKeys& c) const { return replace_keys(tx, c); }
 };
-
-std::string database_in(const std::string& state_dir) {
-  return state_dir + "/mailotpd.db";
-}
-
-bool exists(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0;
-}
-
-// SQLite takes a database without its log for a whole one.
-Result<> check_log(const StateLock& lock, const std::string& state_dir) {
-  const std::string path = database_in(state_dir);
-  if (!lock.was_left_open() || !exists(path) || exists(path + "-wal")) return {};
-  return core::fail(Errc::corrupt,
-                    fmt::format("store: the last run did not end cleanly, and its log {0}-wal is gone: rows "
-                                "that were acknowledged may be missing. Put it back; or, if another program "
-                                "has opened {0} since and moved it in, or to go on with what {0} has, remove "
-                                "{1}/mailotpd.lock",
-                                path, state_dir));
-}
 
 // `work`, and once more with the room of the reserve when the disk is full.
 template <class Work>
@@ -419,7 +401,8 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
   auto lock = StateLock::acquire(options.state_dir);
   if (!lock) return tl::unexpected(lock.error());
   const std::string path = database_in(options.state_dir);
-  if (auto there = check_log(*lock, options.state_dir); !there) return tl::unexpected(there.error());
+  if (auto there = check_files(*lock, options.state_dir); !there) return tl::unexpected(there.error());
+  remove_unfinished_snapshot(options.state_dir);
   const Reserve reserve(options.state_dir, options.reserve);
   auto db = open_database(path, reserve);
   if (!db) return tl::unexpected(with_hint(db.error()));
@@ -469,6 +452,9 @@ Result<core::Recovered> SqliteStore::recover(core::WallTime now) {
       if (!orphans) return tl::unexpected(orphans.error());
       out = *std::move(orphans);
       out.limits_anew = tx.writer().limits_anew;
+      auto restored = settle_restored(tx, now);
+      if (!restored) return tl::unexpected(restored.error());
+      out.restored = *restored;
       if (auto noted = note_writing_key(tx, now); !noted) return noted;
       if (state_->lock.was_left_open()) {
         if (auto checked = check_newest(tx, now); !checked) return checked;

@@ -96,15 +96,16 @@ Result<> Transaction::apply(ChallengeRecord& c, const core::ChallengeStep& step,
   return step_all(c, core::EndWithChallenge{expired}, cause, to_string(c.row.state));
 }
 
-Result<> Transaction::end(ChallengeRecord& c, const core::ChallengeStep& step, const Cause& cause) {
+Result<> Transaction::end(ChallengeRecord& c, const core::ChallengeStep& step, const Cause& cause,
+                          std::string_view detail) {
   if (auto applied = apply(c, step, cause); !applied) return applied;
   switch (c.row.state) {
     case core::ChallengeState::expired:
-      return append(ChallengeNews::expired, c, cause);
+      return append(ChallengeNews::expired, c, cause, detail);
     case core::ChallengeState::canceled:
-      return append(ChallengeNews::canceled, c, cause);
+      return append(ChallengeNews::canceled, c, cause, detail);
     case core::ChallengeState::otp_exhausted:
-      return append(ChallengeNews::exhausted, c, cause);
+      return append(ChallengeNews::exhausted, c, cause, detail);
     case core::ChallengeState::started:
     case core::ChallengeState::otp_sent:
     case core::ChallengeState::otp_invalid:

@@ -128,7 +128,7 @@ class Transaction {
                                      const Cause& cause);
   // As apply, with the event that the new state asks for (expired, canceled, exhausted).
   [[nodiscard]] core::Result<> end(ChallengeRecord& challenge, const core::ChallengeStep& step,
-                                   const Cause& cause);
+                                   const Cause& cause, std::string_view detail = {});
   [[nodiscard]] core::Result<> supersede_unsent(const ChallengeRecord& challenge, const Cause& cause);
 
   // ---- Messages

@@ -16,6 +16,7 @@
 namespace mailotp::daemon {
 
 class Apps;
+class Backups;
 class EventStreams;
 class Health;
 class RefusalNotes;
@@ -32,6 +33,7 @@ struct Services {
   EventStreams& events;
   const Health& health;
   RelayTests& relay_tests;
+  Backups& backups;
   RefusalNotes& refusals;
   std::function<void(ReloadDone)> reload;                     // reads configuration and keys again
   std::function<void(const core::SuspendRelay&)> on_suspend;  // an order that has been committed: now obey it

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "daemon/api/answers.h"
+#include "daemon/api/backups.h"
 #include "daemon/api/lists.h"
 #include "daemon/api/requests.h"
 #include "daemon/api/views.h"
@@ -105,6 +106,10 @@ void get_keys(Services& services, const HttpRequest& request, Responder responde
       [](const std::vector<core::KeyUse>& keys) { return keys_json(keys, wall_now()); });
 }
 
+void get_backup(Services& services, const HttpRequest& request, Responder responder) {
+  services.backups.start(request.peer.uid, request.request_id, std::move(responder));
+}
+
 }  // namespace
 
 void add_upkeep_api(Router& router, Services& services) {
@@ -118,6 +123,7 @@ void add_upkeep_api(Router& router, Services& services) {
   on("POST", "/v1/erase", post_erase);
   on("POST", "/v1/reload", post_reload);
   on("GET", "/v1/keys", get_keys);
+  on("GET", "/v1/backup", get_backup);
 }
 
 }  // namespace mailotp::daemon

@@ -18,6 +18,7 @@
 #include "daemon/api/admin_api.h"
 #include "daemon/api/apps.h"
 #include "daemon/api/apps_api.h"
+#include "daemon/api/backups.h"
 #include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
 #include "daemon/api/metrics_api.h"
@@ -44,6 +45,7 @@
 #include "daemon/metrics/tally.h"
 #include "daemon/state/clock.h"
 #include "daemon/state/reader_thread.h"
+#include "daemon/state/snapshot_thread.h"
 #include "daemon/state/store_thread.h"
 #include "mail/compose/composer.h"
 #include "mail/compose/keyed_tokens.h"
@@ -127,6 +129,8 @@ struct App::Parts {
   std::optional<ReaderThread> reader;
   std::optional<Waits> waits;
   std::optional<EventStreams> events;
+  std::optional<SnapshotThread> snapshots;
+  std::optional<Backups> backups;
   std::optional<Reload> reload;
   std::optional<RelayTests> relay_tests;
   std::optional<RefusalNotes> refusals;
@@ -230,6 +234,13 @@ tl::expected<void, StartFailure> App::Parts::open_store(store::KeyRing keys) {
     log.write(core::LogLevel::notice, fmt::format("event=recovered uncertain={} held={}",
                                                   recovered->orphans - recovered->held, recovered->held));
   }
+  if (const auto& restored = recovered->restored) {
+    log.write(
+        core::LogLevel::warning,
+        fmt::format(
+            "event=restored challenges_canceled={} messages_held={} reason=\"the database is a backup\"",
+            restored->challenges, restored->messages));
+  }
   if (recovered->unreadable > 0) {
     log.write(core::LogLevel::error,
               fmt::format("event=rows_unreadable count={} reason=\"they are held\"", recovered->unreadable));
@@ -287,13 +298,14 @@ void App::Parts::connect() {
 void App::Parts::connect_api() {
   waits.emplace(&loop.loop, *reader, *tally);
   events.emplace(&loop.loop, *reader, *tally);
+  snapshots.emplace(&loop.loop, config.daemon.state_dir, config.intake.min_free_disk);
+  backups.emplace(*snapshots, log);
   reload.emplace(config_path, config_text, config.daemon.key_file, *reader, *store, *tokens, log);
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
   refusals.emplace(*store);
   apps.emplace(config, rules, log);
   services.emplace(Services{config, *apps, *composer, *store, *reader, *waits, *events, *health, *relay_tests,
-                            *refusals,
-                            [this](ReloadDone done) { reload->run(std::move(done)); },
+                            *backups, *refusals, [this](ReloadDone done) { reload->run(std::move(done)); },
                             [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);
@@ -471,6 +483,7 @@ void App::Parts::drain() {
   delivery->stop_claiming();
   waits->finish();
   events->finish();
+  backups->finish();  // before the servers drain: they would end its answer well
   reload->stop();
   for (HttpServer* server : servers())
     server->drain([this] { drained_one(); });
@@ -498,6 +511,7 @@ void App::Parts::stop_now() {
 // Every fact has arrived: the store writes the last of them and closes.
 void App::Parts::finish() {
   if (draining) notices->stopping(k_close_limit);
+  snapshots->stop();
   store->stop([this] {
     reader->stop();
     const auto closed = [this, left = std::make_shared<int>(3)] {

@@ -140,6 +140,8 @@ class Connection {
   bool keep_alive_ = true;                    // what that request asked for
   bool chunks_understood_ = true;             // by its client
   bool streaming_ = false;                    // its answer has begun
+  bool chunked_ = false;                      // … in chunks
+  std::optional<std::uint64_t> body_left_;    // … of a length that was told, of which so much is to come
   bool chunk_unsent_ = false;
   bool reading_ = false;
   bool end_of_input_ = false;  // the client shut down its sending side

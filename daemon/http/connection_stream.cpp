@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/check.h"
 #include "daemon/http/connection.h"
 
 namespace mailotp::daemon {
@@ -22,14 +23,22 @@ void Connection::start_stream(const StreamHead& head) {
     return;
   }
   streaming_ = true;
+  chunked_ = chunks_understood_ && !head.length;
+  body_left_ = head.length;
+  std::string framing(chunked_ ? k_chunked : "");
+  if (head.length) framing = fmt::format("Content-Length: {}\r\n", *head.length);
   const auto field = keep_alive_ ? ConnectionField::absent : ConnectionField::close;
-  send(serialize_head(head, chunks_understood_ ? k_chunked : "", exchange_->request_id, field));
+  send(serialize_head(head, framing, exchange_->request_id, field));
 }
 
 bool Connection::write_chunk(std::string bytes) {
   if (chunk_unsent_) return false;
   chunk_unsent_ = true;
-  if (chunks_understood_) {
+  if (body_left_) {
+    CHECK(bytes.size() <= *body_left_);
+    *body_left_ -= bytes.size();
+  }
+  if (chunked_) {
     std::string size = fmt::format("{:x}\r\n", bytes.size());
     send(std::move(size), std::move(bytes), "\r\n");
   } else {
@@ -45,7 +54,9 @@ void Connection::end_stream() {
   streaming_ = false;
   chunk_unsent_ = false;
   after_write_ = after_answer();
-  if (chunks_understood_) {
+  // A client that was promised more must not take the next answer for it.
+  if (body_left_.value_or(0) != 0) after_write_ = AfterWrite::close;
+  if (chunked_) {
     send(std::string(k_last_chunk));
   } else if (outgoing_.empty()) {
     finish_write();

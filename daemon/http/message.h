@@ -1,6 +1,8 @@
 // HTTP requests and answers as the handlers see them.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,6 +56,7 @@ struct StreamHead {
   int status = 200;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;
+  std::optional<std::uint64_t> length = {};  // of the whole body; absent: it is not known before its end
 };
 
 struct HttpResponse {

@@ -27,8 +27,8 @@ class HttpStream {
   HttpStream& operator=(HttpStream&& other) noexcept;
   ~HttpStream();
 
-  // Takes `bytes`, which are not empty, and sends them as one chunk. False, and nothing is taken: an earlier
-  // write is unsent, or the stream is gone.
+  // Takes `bytes`, which are not empty, and sends them, as one chunk where there are chunks. False, and
+  // nothing is taken: an earlier write is unsent, or the stream is gone.
   [[nodiscard]] bool write(std::string bytes);
   // write() would take something.
   [[nodiscard]] bool writable() const;
@@ -61,8 +61,9 @@ class Responder {
 
   // Exactly once; a second call aborts. Ignored when the connection has died.
   void respond(HttpResponse response);
-  // Instead of respond(): sends `head` and leaves the end open. The body is sent with Transfer-Encoding
-  // chunked, in HTTP/1.0 up to the end of the connection. What on_gone() was given is forgotten.
+  // Instead of respond(): sends `head` and leaves the end open. A body of a length that is not told is
+  // sent with Transfer-Encoding chunked, in HTTP/1.0 up to the end of the connection; of another no more may
+  // be written than was told. What on_gone() was given is forgotten.
   [[nodiscard]] HttpStream stream(StreamHead head);
   // `callback` runs once if the connection dies before the answer (the client went away, the server is being
   // closed); at once when it is dead already. It may drop this Responder. A client that only shut down its

@@ -59,6 +59,12 @@ class Mailbox {
     filled_.notify_all();
   }
 
+  // Nobody has anything for whoever takes the values.
+  [[nodiscard]] bool open_and_empty() {
+    const std::lock_guard lock(mutex_);
+    return !closed_ && queue_.empty();
+  }
+
   [[nodiscard]] bool closed_and_empty() {
     const std::lock_guard lock(mutex_);
     return closed_ && queue_.empty();

@@ -772,6 +772,7 @@ class Usage(Case):
                 (["outbox", "hold", MESSAGE, "--yes"], "--yes"),
                 (["outbox", "flush", MESSAGE], MESSAGE),
                 (["keygen"], "FILE is required"),
+                (["backup"], "FILE is required"),
                 (["check-config"], "FILE is required"),
                 (["--frob", "status"], "--frob"),
                 (["status", "more"], "more")):
@@ -786,7 +787,7 @@ class Usage(Case):
     def test_help_has_an_example_for_every_verb(self):
         for verb in ([], ["status"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["outbox", "retry"],
                      ["outbox", "hold"], ["outbox", "release"], ["outbox", "cancel"], ["outbox", "flush"], ["challenge"],
-                     ["challenge", "show"], ["relay"], ["relay", "list"], ["relay", "test"], ["relay", "suspend"], ["relay", "resume"], ["keygen"], ["check-config"]):
+                     ["challenge", "show"], ["relay"], ["relay", "list"], ["relay", "test"], ["relay", "suspend"], ["relay", "resume"], ["backup"], ["keygen"], ["check-config"]):
             with self.subTest(verb):
                 out = self.check(run(*verb, "--help"), 0, err="").stdout
                 example = out[out.index("Example:\n"):].splitlines()[1].split()

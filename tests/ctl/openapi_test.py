@@ -78,7 +78,8 @@ class OpenApi(unittest.TestCase):
                     self.assertLessEqual({"X-Request-Id", "Cache-Control"}, set(response["headers"]))
                     self.assertTrue(response["description"])
                     if status not in ("default", "503") and int(status) < 400:
-                        others = {"/v1/events": ["text/event-stream", "application/x-ndjson"],
+                        others = {"/v1/backup": ["application/vnd.sqlite3"],
+                                  "/v1/events": ["text/event-stream", "application/x-ndjson"],
                                   "/metrics": ["text/plain; version=0.0.4; charset=utf-8"]}
                         self.assertEqual(list(response["content"]), others.get(path, ["application/json"]))
                     elif path != "/readyz":

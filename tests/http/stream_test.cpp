@@ -369,6 +369,87 @@ TEST_CASE("a stream whose head would break the protocol is not begun") {
   CHECK(fixture.ask(client, k_get)->status == 500);
 }
 
+// Each request is answered with a body of ten bytes, in pieces that the test writes.
+class Lengths : public Fixture {
+ public:
+  void start_streams() {
+    start([this](HttpRequest, Responder responder) {
+      StreamHead head;
+      head.length = 10;
+      streams.push_back(std::make_unique<HttpStream>(responder.stream(std::move(head))));
+    });
+  }
+  // The head has come.
+  Client& open(const std::string& version = "1.1") {
+    Client& client = connect();
+    client.send("GET / HTTP/" + version + "\r\nHost: a\r\n\r\n");
+    const std::size_t before = streams.size();
+    std::optional<Answer> head;
+    REQUIRE(pump([&] { return streams.size() == before + 1 && (head = client.take_head()).has_value(); }));
+    CHECK(head->header("Content-Length") == "10");
+    CHECK(head->headers.count("Transfer-Encoding") == 0);
+    return client;
+  }
+  void write(Client& client, const std::string& bytes) {
+    const std::string before = client.received();
+    REQUIRE(pump([&] { return streams.back()->writable(); }));
+    REQUIRE(streams.back()->write(bytes));
+    REQUIRE(pump([&] { return client.received() == before + bytes; }));
+  }
+  std::vector<std::unique_ptr<HttpStream>> streams;
+};
+
+TEST_CASE("a body of a length that is told comes without chunks, and the connection goes on behind it") {
+  Lengths fixture;
+  fixture.start_streams();
+  Client& client = fixture.open();
+  fixture.write(client, "01234");
+  fixture.write(client, "56789");
+  fixture.streams.back()->end();
+  client.send(k_get);
+  REQUIRE(fixture.pump([&] { return fixture.streams.size() == 2; }));
+  CHECK_FALSE(client.ended());
+}
+
+TEST_CASE("a body of a length that is told comes to a client of HTTP/1.0 as well") {
+  Lengths fixture;
+  fixture.start_streams();
+  Client& client = fixture.open("1.0");
+  fixture.write(client, "0123456789");
+  fixture.streams.back()->end();
+  REQUIRE(fixture.pump([&] { return client.ended(); }));
+  CHECK(client.received() == "0123456789");
+}
+
+TEST_CASE("a body that is shorter than was told ends the connection, so that its client can tell") {
+  Lengths fixture;
+  fixture.start_streams();
+  SECTION("ended") {
+    Client& client = fixture.open();
+    fixture.write(client, "01234");
+    client.send(k_get);
+    fixture.streams.back()->end();
+    REQUIRE(fixture.pump([&] { return client.ended(); }));
+    CHECK(client.received() == "01234");
+  }
+  SECTION("dropped") {
+    Client& client = fixture.open();
+    fixture.write(client, "01234");
+    fixture.streams.clear();
+    REQUIRE(fixture.pump([&] { return client.ended(); }));
+    CHECK(client.received() == "01234");
+  }
+  SECTION("drained, with more asked for behind it") {
+    Client& client = fixture.open();
+    fixture.write(client, "01234");
+    client.send(k_get);
+    bool drained = false;
+    fixture.server->drain([&] { drained = true; });
+    REQUIRE(fixture.pump([&] { return drained && client.ended(); }));
+    CHECK(client.received() == "01234");
+  }
+}
+
 TEST_CASE("drain ends streams well, whatever their owners do: at once, or behind what is unsent") {
   Streams fixture;
   fixture.start_streams();

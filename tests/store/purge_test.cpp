@@ -3,6 +3,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/snapshot.h"
 #include "store/migrations.h"
 #include "tests/store/database.h"
 #include "tests/store/store_fixture.h"
@@ -314,7 +315,7 @@ TEST_CASE("a database of the first schema learns when its rows ended") {
     std::ofstream made(path);
     Database old(path);
     old.run(migrations()[0]);
-    old.run("PRAGMA application_id = " + std::to_string(k_application_id) + "; PRAGMA user_version = 1");
+    old.run("PRAGMA application_id = " + std::to_string(core::k_database_id) + "; PRAGMA user_version = 1");
     for (const auto& [n, state] : {std::pair{1, 0}, std::pair{2, 5}, std::pair{3, 3}}) {
       const std::string due = state == 0 ? "90" : std::to_string(core::to_unix_ms(core::k_never));
       old.run(
