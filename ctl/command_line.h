@@ -84,9 +84,14 @@ struct MakeKey {
 struct CheckConfig {
   std::string file;
 };
+enum class SocketFrom : std::uint8_t { command_line, configuration };
+struct Doctor {
+  std::string config;
+  SocketFrom socket = SocketFrom::configuration;
+};
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
                           ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
-                          Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
+                          Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig, Doctor>;
 
 struct CommandLine {
   std::string socket;

@@ -26,6 +26,7 @@ struct Words {
   std::vector<std::string> ids;
   bool yes = false;
   std::string file;
+  std::string config = "/etc/mailotpd/mailotpd.toml";
   std::string name;
   std::optional<Verb> verb;
 };
@@ -51,6 +52,6 @@ void add_paging(CLI::App& list, Words& words, int& limit, std::string& cursor);
 void add_outbox_verbs(CLI::App& app, Words& words);   // outbox, challenge, timeline
 void add_address_verbs(CLI::App& app, Words& words);  // bounces, suppress, erase
 void add_relay_verbs(CLI::App& app, Words& words);    // relay
-void add_upkeep_verbs(CLI::App& app, Words& words);   // reload, keygen, check-config
+void add_upkeep_verbs(CLI::App& app, Words& words);   // reload, keygen, check-config, doctor
 
 }  // namespace mailotp::ctl

@@ -47,6 +47,7 @@ struct Run {
 [[nodiscard]] Attempt<void> carry_out(const Reload& reload, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const MakeKey& make, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const CheckConfig& check, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const Doctor& doctor, const Run& run);
 
 // An answer that is not of the shape that every version has.
 [[nodiscard]] tl::unexpected<Failure> strange(const core::Error& error);

@@ -13,6 +13,7 @@
 #include "store/erase.h"
 #include "store/file_watch.h"
 #include "store/idempotency.h"
+#include "store/inspection.h"
 #include "store/key_rows.h"
 #include "store/lock.h"
 #include "store/mailbox_commands.h"
@@ -128,10 +129,6 @@ struct Runner {
   Result<core::Answer> operator()(const core::NoteRefusal& c) const { return note_refusal(tx, c); }
   Result<core::Answer> operator()(const core::ReplaceKeys& c) const { return replace_keys(tx, c); }
 };
-
-std::string database_in(const std::string& state_dir) {
-  return state_dir + "/mailotpd.db";
-}
 
 bool exists(const std::string& path) {
   struct stat status {};
