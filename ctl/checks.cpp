@@ -66,7 +66,7 @@ std::string check_line(const CheckInfo& check) {
 }
 
 std::string show_check(const CheckInfo& check, const Screen& screen) {
-  constexpr std::string_view k_indent = "           ";
+  constexpr std::string_view k_indent = "          ";
   std::string what = printable(check.subject);
   if (!what.empty() && !check.saw.empty()) what += ": ";
   what += printable(check.saw);

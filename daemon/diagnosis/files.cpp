@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "daemon/app/places.h"
-#include "daemon/config/accounts.h"
 #include "store/key_file.h"
 #include "store/keys.h"
 
@@ -128,7 +127,7 @@ std::string folder_of(const std::string& path) {
   return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-Finding check_socket(const std::string& check, const std::string& path, const std::string& group) {
+Finding check_socket(const std::string& check, const std::string& path) {
   const std::string folder = folder_of(path);
   const auto fails = [&](std::string saw, std::string remedy) {
     return Finding{check, path, Outcome::failed, std::move(saw), std::move(remedy)};
@@ -145,9 +144,6 @@ Finding check_socket(const std::string& check, const std::string& path, const st
         fmt::format("everybody may write to its folder {} (mode {}), and put another socket in its place",
                     folder, shown_mode(at.st_mode)),
         "chmod o-w " + folder);
-  if (!group.empty() && !SystemAccounts().group(group))
-    return fails(fmt::format("there is no group {}", group),
-                 fmt::format("groupadd --system {}, or name another one in [daemon]", group));
   if (::lstat(path.c_str(), &at) != 0)
     return errno == EACCES ? unseen(check, path)
                            : Finding{check, path, Outcome::ok, "made when mailotpd starts", ""};
@@ -234,12 +230,11 @@ Finding check_state_folder(const Site& site) {
 
 std::vector<Finding> check_sockets(const Site& site) {
   const core::DaemonConfig& own = site.config.daemon;
-  std::vector<Finding> out{check_socket("api-socket", own.api_socket, own.api_group),
-                           check_socket("admin-socket", own.admin_socket, own.admin_group)};
-  if (!own.metrics_socket.empty())
-    out.push_back(check_socket("metrics-socket", own.metrics_socket, own.admin_group));
+  std::vector<Finding> out{check_socket("api-socket", own.api_socket),
+                           check_socket("admin-socket", own.admin_socket)};
+  if (!own.metrics_socket.empty()) out.push_back(check_socket("metrics-socket", own.metrics_socket));
   for (const core::AppConfig& app : site.config.apps) {
-    if (!app.socket.empty()) out.push_back(check_socket("app-socket", app.socket, own.api_group));
+    if (!app.socket.empty()) out.push_back(check_socket("app-socket", app.socket));
   }
   return out;
 }

@@ -28,7 +28,10 @@ constexpr long k_least_abi = 2;  // the agents want it (mail/agent/confine.cpp)
 Finding check_disk(const Site& site) {
   const std::string& folder = site.config.daemon.state_dir;
   const std::int64_t least = site.config.intake.min_free_disk;
-  const auto room = store::free_disk(folder);
+  // Before the first start it is not there yet.
+  const bool there = ::access(folder.c_str(), F_OK) == 0;
+  const auto room =
+      store::free_disk(there || errno != ENOENT ? folder : folder.substr(0, folder.rfind('/') + 1));
   if (!room && ::access(folder.c_str(), F_OK) != 0 && errno == EACCES) return unseen("disk", folder);
   if (!room)
     return {"disk", folder, Outcome::failed, room.error().what, "make the disk of state_dir writable again"};

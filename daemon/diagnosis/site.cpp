@@ -47,8 +47,8 @@ std::string shown_size(std::int64_t bytes) {
 }
 
 Finding unseen(std::string check, std::string subject) {
-  return {std::move(check), std::move(subject), Outcome::unseen,
-          "not seen: only root and mailotpd's user may", "run as root: sudo mailotpctl doctor"};
+  return {std::move(check), std::move(subject), Outcome::unseen, "only root and mailotpd's user may look",
+          "run as root: sudo mailotpctl doctor"};
 }
 
 }  // namespace mailotp::daemon

@@ -22,7 +22,7 @@ NOBODY = 65534
 # Name of the fault (plant_NAME() below plants it): the check that finds it, its result, words of the cause, words of the
 # remedy.
 FAULTS = {
-    "unknown_key": ("configuration", "failed", ["unknown key", "colour", ":2:"], ["check-config"]),
+    "unknown_key": ("configuration", "failed", ["2:1: unknown key colour"], ["check-config"]),
     "bad_template": ("templates", "failed", ["otp", "nickname"], ["correct that file"]),
     "key_missing": ("key", "failed", ["no such file"], ["mailotpctl keygen", "backup"]),
     "key_open": ("key", "failed", ["mode is 0644", "others"], ["chmod 600", "otp.key"]),
@@ -40,7 +40,7 @@ FAULTS = {
     "disk_full": ("disk", "failed", ["are free", "1024 TiB are wanted"], ["make room", "min_free_disk"]),
     "socket_folder_gone": ("api-socket", "failed", ["is not there"], ["systemd-tmpfiles --create"]),
     "socket_folder_open": ("api-socket", "failed", ["everybody may write"], ["chmod o-w"]),
-    "socket_group": ("admin-socket", "failed", ["no group otp-admins"], ["groupadd --system otp-admins"]),
+    "socket_group": ("configuration", "failed", ["no group \"otp-admins\""], ["correct that line"]),
     "dsn_without_failure": ("return-path", "warning", ["failure"], ["dsn in [mail]"]),
     "daemon_stopped": ("daemon", "failed", ["no daemon at"], ["systemctl start mailotpd"]),
     "relay_name": ("relay", "failed", ["dns"], ["`host` in [[relay]] primary", "getent"]),
@@ -53,7 +53,7 @@ FAULTS = {
     "mail_held": ("outbox", "warning", ["1 mail is held"], ["outbox list --state held", "release"]),
 }
 # What cannot be looked at behind a fault.
-HIDDEN = {"unknown_key": "files", "daemon_stopped": "daemon"}
+HIDDEN = {"unknown_key": "files", "socket_group": "files", "daemon_stopped": "daemon"}
 OF_THE_DAEMON = {"daemon", "store", "agent", "relay", "bounce-mailbox", "outbox", "brake", "keys"}
 
 
@@ -160,6 +160,17 @@ class Healthy(DoctorTest):
                              - {"brake"}, seen)
         self.assertEqual(len(self.relay.mails), 0, "a test of a relay sends no mail")
 
+    def test_a_relay_out_of_use_beside_one_in_use(self):
+        """It is a warning only: mail leaves."""
+        self.installation()
+        self.assertEqual(self.daemon.stop(), 0)
+        second = {**self.tables["relay"], "name": "second"}
+        self.daemon.write_config(**{**self.tables, "relay": [self.tables["relay"], second]})
+        self.up()
+        self.assertEqual(self.daemon.ctl("relay", "suspend", "second").returncode, 0)
+        relays = {check["subject"]: check["result"] for check in self.checks() if check["check"] == "relay"}
+        self.assertEqual(relays, {"primary": "ok", "second": "warning"})
+
     def test_for_people(self):
         self.installation()
         done = self.doctor()
@@ -216,8 +227,11 @@ class Healthy(DoctorTest):
 class AnotherUser(DoctorTest):
     def programs(self):
         """Where the other user can run them."""
-        folder = self.path("bin")
-        shutil.copytree(BIN, folder, ignore=shutil.ignore_patterns("*.*", "*test*"))
+        folder = self.path("tree/build/preset/bin")
+        os.makedirs(folder)
+        for name in ("mailotpctl", "mailotpd", "mailotp-smtp", "mailotp-imap"):
+            shutil.copy(os.path.join(BIN, name), folder)
+        shutil.copytree(TEMPLATES, self.path("tree/templates"))
         return os.path.join(folder, "mailotpctl")
 
     def run_as_nobody(self, program, *words):
