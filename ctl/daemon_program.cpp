@@ -84,9 +84,11 @@ int wait_for(pid_t child) {
 }  // namespace
 
 std::string daemon_program() {
-  if (const std::string folder = folder_of_this_program(); !folder.empty()) {
-    std::string beside = folder + "/mailotpd";
-    if (::access(beside.c_str(), F_OK) == 0) return beside;
+  const std::string folder = folder_of_this_program();
+  // Beside this program in a build tree; under the same prefix where both are installed.
+  for (const char* place : {"/mailotpd", "/../sbin/mailotpd"}) {
+    std::string program = folder + place;
+    if (!folder.empty() && ::access(program.c_str(), F_OK) == 0) return program;
   }
   return k_installed;
 }

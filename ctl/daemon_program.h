@@ -8,7 +8,7 @@
 
 namespace mailotp::ctl {
 
-// Beside this program, as in a build tree; else where it is installed.
+// Beside this program, as in a build tree; in sbin of the same prefix; else in /usr/sbin.
 [[nodiscard]] std::string daemon_program();
 
 struct ProgramEnd {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 
 #include <fmt/format.h>
 
@@ -10,11 +9,67 @@
 namespace mailotp::ctl {
 namespace {
 
-constexpr std::array<Column, 5> k_timeline_columns{{{"AT", 24, 24, 1},
-                                                    {"EVENT", 20, 20, 2},
-                                                    {"APP", 8, 12, 4},
-                                                    {"ID", 36, 36, 5},
-                                                    {"WHAT", 30, k_whole_line, 3}}};
+constexpr std::size_t k_at = 24;
+constexpr std::size_t k_event = 20;
+constexpr std::size_t k_app = 12;
+constexpr std::size_t k_id = 36;
+constexpr std::size_t k_least_words = 40;
+constexpr std::size_t k_gap = 2;
+
+// Which columns a screen has room for. What happened is never cut: it goes on in the next line.
+struct Layout {
+  bool event = true;
+  bool app = true;
+  bool id = true;
+  std::size_t indent = 0;  // where the words begin
+  std::size_t words = 0;   // columns for them; 0: no end
+
+  explicit Layout(const Screen& screen) {
+    indent = k_at + k_gap;
+    const auto fits = [&](std::size_t width) {
+      const bool room = screen.width == 0 || indent + width + k_gap + k_least_words <= screen.width;
+      if (room) indent += width + k_gap;
+      return room;
+    };
+    event = fits(k_event);
+    id = fits(k_id);
+    app = fits(k_app);
+    if (screen.width != 0) words = std::max(k_least_words, screen.width - std::min(screen.width, indent));
+  }
+};
+
+void cell(std::string& out, std::string_view text, std::size_t width) {
+  const std::string shown = cut(text, width);
+  out += shown + std::string(width + k_gap - columns_of(shown), ' ');
+}
+
+std::string start_of(const Layout& layout, std::string_view at, std::string_view event, std::string_view app,
+                     std::string_view id) {
+  std::string out;
+  cell(out, at, k_at);
+  if (layout.event) cell(out, event, k_event);
+  if (layout.app) cell(out, app, k_app);
+  if (layout.id) cell(out, id, k_id);
+  return out;
+}
+
+// Broken at blanks where that can be, with each further line under the first one.
+std::string wrapped(std::string_view text, const Layout& layout) {
+  std::string out;
+  while (layout.words != 0 && columns_of(text) > layout.words) {
+    std::size_t end = 0;
+    for (std::size_t columns = 0; end < text.size(); ++end) {
+      const bool begins = (static_cast<unsigned char>(text[end]) & 0xc0U) != 0x80;
+      if (begins && columns++ == layout.words) break;
+    }
+    const std::size_t blank = text.substr(0, end + 1).rfind(' ');
+    const bool at_blank = blank != std::string_view::npos && blank > 0;
+    out += text.substr(0, at_blank ? blank : end);
+    out += "\n" + std::string(layout.indent, ' ');
+    text.remove_prefix(at_blank ? blank + 1 : end);
+  }
+  return out + std::string(text);
+}
 
 // Cut by nothing: these lines are why the command was given.
 void line(std::string& out, std::string_view text) {
@@ -63,19 +118,17 @@ void tell_message(std::string& out, const MessageInfo& message, const Screen& sc
 }  // namespace
 
 std::string timeline_head(const Screen& screen) {
-  return Table(k_timeline_columns, screen).head();
+  return start_of(Layout(screen), "AT", "EVENT", "APP", "ID") + "WHAT\n";
 }
 
 std::string timeline_rows(const std::vector<TimelineInfo>& items, const Screen& screen) {
-  const Table table(k_timeline_columns, screen);
+  const Layout layout(screen);
   std::string out;
   for (const TimelineInfo& item : items) {
     const std::string& id = item.message.empty() ? item.challenge : item.message;
-    out += table.row({{item.at ? core::format_rfc3339(*item.at) : std::string(k_nothing)},
-                      {or_dash(item.type)},
-                      {or_dash(item.app)},
-                      {or_dash(id)},
-                      {or_dash(words_of(item))}});
+    out += start_of(layout, item.at ? core::format_rfc3339(*item.at) : k_nothing, or_dash(item.type),
+                    or_dash(item.app), or_dash(id));
+    out += wrapped(or_dash(words_of(item)), layout) + "\n";
   }
   return out;
 }

@@ -123,7 +123,9 @@ class Story {
     if (const auto stage = named(k_stages, get("stage")); !stage.empty())
       out += fmt::format("{}{}", out.empty() ? "" : " ", at_stage(stage));
     for (const char* name : {"reason", "reply"}) {
-      if (!get(name).empty()) out += fmt::format("{}{}", out.empty() ? "" : ": ", get(name));
+      // A reason may end in the reply.
+      if (!get(name).empty() && !out.ends_with(get(name)))
+        out += fmt::format("{}{}", out.empty() ? "" : ": ", get(name));
     }
     return out;
   }
@@ -145,14 +147,15 @@ class Story {
     };
     if (what == "queued" && cause.empty()) return queued();
     if (what == "queued") return with_cause("to be tried again at once");
-    if (what == "relayed") return with_cause("handed over");
+    if (what == "relayed") return cause.empty() ? "handed over" : fmt::format("handed over to {}", cause);
     if (what == "deferred") return with_cause("not yet");
     if (what == "uncertain") return with_cause("a copy may have left");
     if (what == "held") return with_cause("kept until an operator releases it");
     if (what == "failed") return with_cause("given up");
     if (what == "bounced") return with_cause("came back");
     if (what == "delivered") return with_cause("a report says that it is in the mailbox");
-    if (what == "expired") return "not sent: its code would have been dead on arrival";
+    if (what == "expired" && !get("challenge").empty()) return "not sent: the time of its code is over";
+    if (what == "expired") return with_cause("not sent: at the next try its code would have been dead");
     if (what == "superseded") return "not sent: a newer mail takes its place";
     if (what == "canceled") return get("challenge").empty() ? "not sent: canceled" : not_needed();
     if (what == "suppressed") return "not sent: its address was found dead";
@@ -186,7 +189,7 @@ class Story {
     if (!get("limit").empty() && get("code") == "rate_limited")
       out += fmt::format(" ({}: {} in {} s), until {}", get("limit"), get("max"), get("period_seconds"),
                          get("reset_at"));
-    else if (!get("why").empty())
+    else if (!get("why").empty() && get("code") != "recipient_suppressed")
       out += fmt::format(" ({})", get("why"));
     if (!get("times").empty()) out += fmt::format("; {} times", get("times"));
     return out;
@@ -197,7 +200,7 @@ class Story {
     const std::string why = class_words(get("class"));
     const std::string status = get("status").empty() ? "" : fmt::format(", status {}", get("status"));
     const std::string from = get("source") == "smtp"       ? "the relay's reply"
-                             : get("source") == "provider" ? "a word of the provider"
+                             : get("source") == "provider" ? "a report of the provider"
                                                            : "a mail that came back";
     if (kind == "bounce") return fmt::format("{} says: {} ({}{})", from, why, get("class"), status);
     if (kind == "delay") return fmt::format("{} says that it is late ({}{})", from, get("class"), status);

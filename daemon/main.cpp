@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "daemon/app/app.h"
+#include "daemon/app/log_output.h"
 #include "daemon/app/senders.h"
-#include "daemon/app/stderr_log.h"
 #include "daemon/config/accounts.h"
 #include "daemon/config/config_file.h"
 #include "daemon/diagnosis/diagnosis.h"
@@ -29,13 +29,11 @@ constexpr const char* k_usage =
     "\n"
     "  --config FILE   the configuration (default /etc/mailotpd/mailotpd.toml)\n"
     "  --check         validates the configuration and exits: 0 good, 78 bad\n"
-    "  --diagnose      says what is wrong with this installation as far as files tell, on standard output, "
-    "one\n"
-    "                  JSON object a line: check, subject, result (ok, warning, failed, unseen), saw, "
-    "remedy.\n"
-    "                  Changes nothing, also beside a daemon that runs. Exits: 0 nothing failed, 78 "
-    "something\n"
-    "                  did. `mailotpctl doctor` shows it to people, with what the daemon itself can tell\n"
+    "  --diagnose      says what is wrong with this installation, as far as files tell: on standard\n"
+    "                  output, a JSON object a line with check, subject, result (ok, warning, failed,\n"
+    "                  unseen), saw and remedy. Changes nothing, also beside a daemon that runs. Exits:\n"
+    "                  0 nothing failed, 78 something did. `mailotpctl doctor` shows it to people, with\n"
+    "                  what the daemon itself can tell\n"
     "  --version       prints the version and exits\n"
     "  --help          prints this\n";
 
@@ -97,7 +95,7 @@ int run(const Options& options) {
   lock_memory();
   raise_descriptor_limit();
   (void)::signal(SIGPIPE, SIG_IGN);
-  mailotp::daemon::StderrLog log(loaded->config.daemon.log);
+  mailotp::daemon::LogOutput log(loaded->config.daemon.log, loaded->config.daemon.log_level);
   mailotp::daemon::App app(std::move(*loaded), log);
   if (const auto started = app.start(); !started) {
     log.write(mailotp::core::LogLevel::error, "event=start_refused what=\"" + started.error().what + "\"");

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -32,12 +31,14 @@
 #include "daemon/app/current_tokens.h"
 #include "daemon/app/delivery.h"
 #include "daemon/app/kernel_random.h"
+#include "daemon/app/log_recipients.h"
 #include "daemon/app/mailbox_watch.h"
 #include "daemon/app/password_watch.h"
 #include "daemon/app/places.h"
 #include "daemon/app/relay_board.h"
 #include "daemon/app/reload.h"
 #include "daemon/app/senders.h"
+#include "daemon/app/service_notices.h"
 #include "daemon/app/sockets.h"
 #include "daemon/http/server.h"
 #include "daemon/metrics/tally.h"
@@ -58,6 +59,8 @@ namespace {
 constexpr core::Millis k_dot_grace{5000};     // for sends that are past the dot
 constexpr core::Millis k_move_grace{2000};    // for mails that are being moved
 constexpr core::Millis k_drain_limit{10000};  // for everything
+constexpr core::Millis k_close_limit{
+    20000};  // what the store may take for its last commit, before systemd kills us
 
 // The loop and what must be closed before it ends.
 struct Loop {
@@ -113,6 +116,7 @@ struct App::Parts {
   core::IdSource ids{random};
   Loop loop;
   std::optional<CurrentTokens> tokens;
+  std::optional<LogRecipients> log_recipients;
   std::optional<mail::MailComposer> composer;
   const core::WallTime started = wall_now();
   std::optional<Health> health;
@@ -145,6 +149,7 @@ struct App::Parts {
   std::optional<SignalWatch> interrupt;
   std::optional<SignalWatch> hang_up;
   std::optional<Timer> drain_limit;
+  std::optional<ServiceNotices> notices;
 
   std::vector<std::string> suspended;  // relays, from before the start
   bool draining = false;
@@ -166,6 +171,7 @@ struct App::Parts {
   core::Secret password_or_none(const std::string& path, std::string_view whose);
   void obey(const core::SuspendRelay& order);
   void announce();
+  [[nodiscard]] std::vector<WatchedPart> watched_parts() const;
   void drain();
   void drained_one();
   void stop_now();
@@ -274,7 +280,7 @@ void App::Parts::connect() {
   passwords.emplace(&loop.loop, *reader, log);
   connect_relays();
   if (config.bounces) connect_mailbox(*config.bounces);
-  bounce_log.emplace(&loop.loop, log);
+  bounce_log.emplace(&loop.loop, *log_recipients, log);
   delivery->connect(*store, *agent, *board, *waits, *events, *relay_tests, *bounce_log);
 }
 
@@ -399,6 +405,10 @@ tl::expected<void, StartFailure> App::start() {
   auto tokens = mail::KeyedTokens::create(keys->token_keys());
   if (!tokens) return tl::unexpected(StartFailure{ExitCode::bad_configuration, tokens.error().what});
   p.tokens.emplace(std::move(*tokens));
+  auto log_recipients = LogRecipients::create(keys->log_key(), p.config.daemon.log_level);
+  if (!log_recipients)
+    return tl::unexpected(StartFailure{ExitCode::bad_configuration, log_recipients.error().what});
+  p.log_recipients.emplace(std::move(*log_recipients));
   auto composer = make_composer(p.config, *p.tokens);
   if (!composer) return tl::unexpected(StartFailure{ExitCode::bad_configuration, composer.error().what});
   p.composer.emplace(std::move(*composer));
@@ -421,6 +431,7 @@ tl::expected<void, StartFailure> App::start() {
     p.reload->run([](const auto&) {});  // it is in the log
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
+  p.notices.emplace(&p.loop.loop, ServiceNotices::manager_of_environment(), p.log);
   p.agent->start();
   if (p.mailbox) p.mailbox->start();
   p.passwords->start();
@@ -433,15 +444,27 @@ void App::Parts::announce() {
     log.write(core::LogLevel::warning,
               fmt::format("event=development_mode reason=\"no mail leaves this machine\" maildir={}",
                           config.relays.front().directory));
+  if (config.daemon.log_level == core::LogLevel::debug)
+    log.write(core::LogLevel::warning,
+              "event=log_in_full reason=\"log_level is debug: recipients are in the log\"");
   log.write(core::LogLevel::notice, fmt::format("event=started version={} api={} admin={}", MAILOTP_VERSION,
                                                 config.daemon.api_socket, config.daemon.admin_socket));
-  (void)sd_notify(0, "READY=1");  // nobody listens outside systemd
+  notices->ready(watched_parts());
+}
+
+// The reader is not among them: it may take long over one piece of work.
+std::vector<WatchedPart> App::Parts::watched_parts() const {
+  std::vector<WatchedPart> parts;
+  parts.push_back({"store", [this] { return std::optional(store->signs_of_life()); }});
+  parts.push_back({"mailotp-smtp", [this] { return agent->signs_of_life(); }});
+  if (mailbox) parts.push_back({"mailotp-imap", [this] { return mailbox->signs_of_life(); }});
+  return parts;
 }
 
 void App::Parts::drain() {
   if (std::exchange(draining, true)) return stop_now();
   log.write(core::LogLevel::notice, "event=stopping");
-  (void)sd_notify(0, "STOPPING=1");
+  notices->stopping(k_drain_limit + k_close_limit);
   drain_limit->start(k_drain_limit);
   to_drain = mailbox ? 5 : 4;
   passwords->stop();
@@ -474,6 +497,7 @@ void App::Parts::stop_now() {
 
 // Every fact has arrived: the store writes the last of them and closes.
 void App::Parts::finish() {
+  if (draining) notices->stopping(k_close_limit);
   store->stop([this] {
     reader->stop();
     const auto closed = [this, left = std::make_shared<int>(3)] {

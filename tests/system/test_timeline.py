@@ -1,6 +1,7 @@
 """Why did Alice get no mail? `mailotpctl timeline` alone tells it, in eight situations, with the output that
 docs/OPERATING.md shows. MAILOTP_REWRITE_DOCS=1 writes that page's examples anew.
 """
+import json
 import os
 import re
 import sys
@@ -41,9 +42,8 @@ def as_printed(text):
 
 
 class Timeline(SystemTest):
-    def up(self, relay=None, port=None, **tables):
-        one = {"name": "primary", "host": "127.0.0.1", "port": port or relay.port, "tls": "none", "auth": "none",
-               **tables.pop("relay", {})}
+    def up(self, relay, login=None, **tables):
+        one = {"name": "primary", "host": "127.0.0.1", "port": relay.port, "tls": "none", "auth": "none", **(login or {})}
         daemon = self.new_daemon(**{"daemon": {"mode": "production"}, "delivery": PATIENT,
                                     "purpose.login": {"cooldown": "0s"}, "relay": [one], **tables})
         daemon.start()
@@ -113,7 +113,7 @@ class Timeline(SystemTest):
         with tempfile.NamedTemporaryFile("w", encoding="ascii") as password:
             password.write("wrong\n")
             password.flush()
-            daemon = self.up(relay, relay={"auth": "plain", "username": "shop", "password_file": password.name})
+            daemon = self.up(relay, login={"auth": "plain", "username": "shop", "password_file": password.name})
             self.until(daemon, self.create(daemon), "deferred")
             wait_for(lambda: self.relay_row(daemon)["state"] == "down", lambda: f"down: {self.relay_row(daemon)}")
             self.assert_shown("wrong relay password", self.story(daemon), r"(?m)^relay primary is down: .*535")
@@ -160,7 +160,56 @@ class Timeline(SystemTest):
         daemon = self.up(relay, **{"purpose.login": {"cooldown": "0s", "usable_minimum": "1s"}})
         self.until(daemon, self.create(daemon, ttl_seconds=3), "expired")
         self.assert_shown("code expired before delivery", self.story(daemon),
-                          r"not sent: its code would have been dead on arrival", r"450 4\.2\.1 mailbox busy")
+                          r"at the next try its code would have been dead: relay primary .*: 450 4\.2\.1 mailbox busy")
+
+    def test_by_id_json_and_on_a_narrow_screen(self):
+        daemon = self.up(self.relay(Rule("rcpt", reply("550 5.1.1 no such user"), to="alice")))
+        made = self.create(daemon)
+        self.until(daemon, made, "failed")
+        self.until(daemon, self.create(daemon, "bob@example.org"), "relayed")
+        whole = [json.loads(line) for line in self.story(daemon, ALICE, "--json").splitlines()]
+        self.assertEqual([row["type"] for row in whole],
+                         ["challenge.created", "message.queued", "message.failed", "recipient.reported",
+                          "recipient.suppressed"])
+        self.assertEqual({row["challenge"] for row in whole}, {made["id"]})
+        self.assertEqual(whole[1]["template"]["name"], "otp")
+        for subject in (made["id"], made["message"]["id"]):
+            self.assertEqual([json.loads(line) for line in self.story(daemon, subject, "--json").splitlines()], whole)
+            self.assertIn("(user-unknown, status 5.1.1)", self.story(daemon, subject))
+        pages = self.expect(daemon.admin("GET", f"/v1/timeline?recipient={ALICE}&limit=2"), 200)
+        self.assertEqual(len(pages["items"]), 2)
+        rest = self.expect(daemon.admin("GET", f"/v1/timeline?recipient={ALICE}&cursor={pages['next_cursor']}"), 200)
+        self.assertEqual(pages["items"] + rest["items"], whole)
+        self.assertIsNone(rest["next_cursor"])
+        self.assertIn("nothing is kept of nobody@example.org", self.story(daemon, "nobody@example.org"))
+        self.assertEqual(self.story(daemon, "nobody@example.org", "--json"), "")
+        unknown = daemon.ctl("timeline", NO_ID)
+        self.assertEqual((unknown.returncode, unknown.stdout), (1, ""), unknown.stderr)
+        self.assertEqual(daemon.ctl("timeline", "neither").returncode, 2)
+        for query in ("", f"?recipient={ALICE}&challenge={made['id']}"):
+            self.expect(daemon.admin("GET", "/v1/timeline" + query), 400, "invalid_field")
+        self.expect(daemon.admin("GET", "/v1/timeline?recipient=no"), 400, "invalid_field")
+        self.expect(daemon.admin("GET", f"/v1/timeline?recipient={ALICE}&cursor=zz"), 400, "invalid_field")
+        self.expect(daemon.api("GET", f"/v1/timeline?recipient={ALICE}"), 404, "not_found")
+
+    def test_refusals_of_a_template_and_of_a_challenge_are_told_and_bounded(self):
+        daemon = self.up(self.relay(), **{"purpose.login": {"cooldown": "1h"}})
+        made = self.create(daemon)
+        self.until(daemon, made, "relayed")
+        for _ in range(30):
+            self.expect(daemon.api("POST", f"/v1/challenges/{made['id']}/send"), 429, "resend_cooldown")
+        self.create(daemon, status=422, data={"unheard-of": "x"})
+
+        def refusals():
+            rows = [json.loads(line) for line in self.story(daemon, ALICE, "--json").splitlines()]
+            return [row for row in rows if row["type"] == "recipient.refused"]
+        wait_for(lambda: len(refusals()) >= 2, lambda: f"both are noted: {refusals()}")
+        cooldown, template = refusals()
+        self.assertEqual((cooldown["detail"]["code"], cooldown["challenge"]), ("resend_cooldown", made["id"]))
+        self.assertEqual((template["detail"]["code"], template["challenge"]), ("template_failed", None))
+        self.assertIn("the last mail is too recent", self.story(daemon))
+        self.assertIn("its template cannot be filled in", self.story(daemon))
+        self.assertNotIn('"x"', self.story(daemon, ALICE, "--json"))
 
 
 if __name__ == "__main__":
