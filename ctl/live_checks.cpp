@@ -160,7 +160,7 @@ class LiveChecks {
     }
     if (!test->ok)
       return tell("relay", relay.name, CheckResult::failed, "the test of it came to no end", k_log);
-    reachable(relay, one_in_use, saw + " succeed");
+    reachable(relay, one_in_use, fmt::format("works ({})", saw));
   }
 
   // It could be used. Is it?

@@ -972,7 +972,7 @@ warning   key             otp.key: belongs to root
 ok        daemon          SOCKET: version {self.version}, ready
 ok        store           takes and keeps
 ok        agent           mailotp-smtp: runs, confined
-ok        relay           primary: connect, auth succeed
+ok        relay           primary: works (connect, auth)
 ok        outbox          nothing is held
 ok        keys            ab12cd34 writes
 nothing is wrong, 1 warning

@@ -175,7 +175,7 @@ class Healthy(DoctorTest):
         self.installation()
         done = self.doctor()
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-        self.assertRegex(done.stdout, r"(?m)^ok        relay           primary: dns, connect, .*auth.* succeed$")
+        self.assertRegex(done.stdout, r"(?m)^ok        relay           primary: works \(dns, connect, .*auth\)$")
         self.assertRegex(done.stdout.splitlines()[-1], r"\Anothing is wrong(, \d+ warnings?)?\Z")
         self.assertNotIn("\x1b", done.stdout)
 
