@@ -182,7 +182,16 @@ core::Result<ReadyInfo> read_ready(std::string_view body) {
                 text(*value, "bounces"),
                 whole(*value, "bounces_foreign"),
                 {},
+                {},
+                text(*value, "store_error"),
+                std::nullopt,
                 {}};
+  if (const Json& error = member(*value, "bounces_error"); error.is_object())
+    out.mailbox_error = {text(error, "step"), text(error, "reason"), text(error, "trouble")};
+  if (const Json& agents = member(*value, "agents"); agents.is_object()) {
+    for (const auto& [name, state] : agents.items())
+      out.agents.emplace_back(name, state.is_string() ? state.get<std::string>() : std::string());
+  }
   for (const Json& app : member(*value, "braked")) {
     if (app.is_string()) out.braked.push_back(app.get<std::string>());
   }

@@ -130,6 +130,15 @@ struct ReadyInfo {
   std::int64_t bounces_foreign = 0;  // mails in the bounce mailbox that are not ours; 0: few
   std::vector<std::pair<std::string, std::string>> relays;  // name, state
   std::vector<std::string> braked;                          // apps
+  // Of the operators' socket, and not of older daemons.
+  struct MailboxError {
+    std::string step;
+    std::string reason;
+    std::string trouble;  // ordinary | auth_refused | certificate
+  };
+  std::string store_error;
+  std::optional<MailboxError> mailbox_error;
+  std::vector<std::pair<std::string, std::string>> agents;  // name, state
 };
 
 struct KeyInfo {

@@ -124,10 +124,15 @@ struct MakeKey {
 struct CheckConfig {
   std::string file;
 };
+enum class SocketFrom : std::uint8_t { command_line, configuration };
+struct Doctor {
+  std::string config;
+  SocketFrom socket = SocketFrom::configuration;
+};
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
                           ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
                           Suppress, Unsuppress, Erase, ListTemplates, PreviewTemplate, TestTemplate, Tail,
-                          Complete, Reload, Backup, MakeKey, CheckConfig>;
+                          Complete, Reload, Backup, MakeKey, CheckConfig, Doctor>;
 
 struct CommandLine {
   std::string socket;

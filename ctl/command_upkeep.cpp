@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "ctl/command_words.h"
 
 namespace mailotp::ctl {
@@ -33,6 +35,28 @@ void add_upkeep_verbs(CLI::App& app, Words& words) {
                "check-config /etc/mailotpd/mailotpd.toml");
   check->add_option("FILE", words.file, "The file to check")->required()->type_name("");
   check->callback([&words] { words.verb = CheckConfig{words.file}; });
+
+  CLI::App* doctor = add_verb(
+      app, "doctor",
+      "Say what is wrong with this installation, and what to do about it: configuration, templates, key and "
+      "password files, state folder, database, disk, clock, confinement, sockets, return path; then the "
+      "daemon, "
+      "each relay (DNS, TCP, TLS, AUTH; no mail is sent), the bounce mailbox, what is held. Changes nothing. "
+      "Run it as root: others see less. Ends with 0 when nothing failed (warnings are no failure), 1 when "
+      "something did, a daemon that is not running included, 77 when nothing failed but this user may not "
+      "ask the "
+      "daemon",
+      "doctor --config /etc/mailotpd/mailotpd.toml");
+  doctor
+      ->add_option("--config", words.config,
+                   fmt::format("The daemon's configuration; default {}. Without --socket it names the "
+                               "operators' socket, too",
+                               words.config))
+      ->type_name("FILE");
+  doctor->callback([&app, &words] {
+    const bool named = app.get_option("--socket")->count() > 0;
+    words.verb = Doctor{words.config, named ? SocketFrom::command_line : SocketFrom::configuration};
+  });
 }
 
 }  // namespace mailotp::ctl

@@ -26,6 +26,7 @@ struct Words {
   std::vector<std::string> ids;
   bool yes = false;
   std::string file;
+  std::string config = "/etc/mailotpd/mailotpd.toml";
   std::string name;
   TemplateUse use;
   std::vector<std::string> data;
@@ -64,7 +65,7 @@ void add_address_verbs(CLI::App& app, Words& words);   // bounces, suppress, era
 void add_relay_verbs(CLI::App& app, Words& words);     // relay
 void add_template_verbs(CLI::App& app, Words& words);  // template
 void add_tail_verb(CLI::App& app, Words& words);       // tail
-void add_upkeep_verbs(CLI::App& app, Words& words);    // reload, keygen, check-config
+void add_upkeep_verbs(CLI::App& app, Words& words);    // reload, backup, keygen, check-config, doctor
 
 // What may come next after `words`, of which the last one is being typed. `socket` becomes the one that they
 // name.

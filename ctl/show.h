@@ -17,6 +17,8 @@ struct StatusInfo {
   std::vector<KeyInfo> keys;
 };
 
+// Why an old key must stay in the file, or that it need not.
+[[nodiscard]] std::string key_text(const KeyInfo& key, core::WallTime now);
 [[nodiscard]] std::string show_status(const StatusInfo& status, const Screen& screen);
 [[nodiscard]] std::string outbox_head(const Screen& screen);
 [[nodiscard]] std::string outbox_rows(const std::vector<MessageInfo>& messages, const Screen& screen);

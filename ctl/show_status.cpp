@@ -91,7 +91,8 @@ std::string mailbox_text(const ReadyInfo& ready) {
   return out;
 }
 
-// Why an old key must stay in the file, or that it need not.
+}  // namespace
+
 std::string key_text(const KeyInfo& key, core::WallTime now) {
   if (key.writing) return "writes";
   if (!key.needed) return "old, no longer needed: its line may go";
@@ -109,8 +110,6 @@ std::string key_text(const KeyInfo& key, core::WallTime now) {
   return "old, still needed for " + or_dash(why) +
          (until ? ", until " + core::format_rfc3339(*until) + " at the latest" : std::string());
 }
-
-}  // namespace
 
 std::string show_status(const StatusInfo& status, const Screen& screen) {
   const bool ready = status.ready.ready;

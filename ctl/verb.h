@@ -57,6 +57,7 @@ struct Run {
 [[nodiscard]] Attempt<void> carry_out(const Backup& backup, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const MakeKey& make, const Run& run);
 [[nodiscard]] Attempt<void> carry_out(const CheckConfig& check, const Run& run);
+[[nodiscard]] Attempt<void> carry_out(const Doctor& doctor, const Run& run);
 
 // An answer that is not of the shape that every version has.
 [[nodiscard]] tl::unexpected<Failure> strange(const core::Error& error);

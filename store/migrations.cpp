@@ -361,6 +361,10 @@ std::span<const char* const> migrations() {
   return k_migrations;
 }
 
+Result<std::int64_t> known_schema(Connection& db) {
+  return version_of(db);
+}
+
 Result<> migrate(Connection& db) {
   const auto version = version_of(db);
   if (!version) return tl::unexpected(version.error());

@@ -199,14 +199,32 @@ int Statement::bind_one(int at, sqlite3_destructor_type life, const core::Id& va
                            life);
 }
 
+namespace {
+
+// As a file: URI, in which these three would mean something.
+std::string immutable(const std::string& path) {
+  std::string out = "file:";
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#')
+      out += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    else
+      out += c;
+  }
+  return out + "?immutable=1";
+}
+
+}  // namespace
+
 Result<Connection> Connection::open(const std::string& path, Access access) {
   if (access == Access::read_write) {
     if (auto made = create_private(path); !made) return tl::unexpected(made.error());
   }
-  const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-                    (access == Access::read_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY);
+  int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  flags |= access == Access::read_write ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+  if (access == Access::at_rest) flags |= SQLITE_OPEN_URI;
+  const std::string name = access == Access::at_rest ? immutable(path) : path;
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, flags, nullptr);
+  const int code = sqlite3_open_v2(name.c_str(), &raw, flags, nullptr);
   Connection out{DatabasePtr(raw)};
   if (code != SQLITE_OK) return tl::unexpected(sqlite_error(raw, code, "open " + path));
   if (const int timeout = sqlite3_busy_timeout(raw, k_busy_timeout_ms); timeout != SQLITE_OK)

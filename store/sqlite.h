@@ -128,7 +128,8 @@ class Statement {
 
 class Connection {
  public:
-  enum class Access { read_write, read_only };
+  // at_rest: for a database that nobody writes to; no file is made beside it, its log is not read.
+  enum class Access { read_write, read_only, at_rest };
   // A missing file is made for read_write, with mode 0600. Waits k_busy_timeout_ms at most for another
   // process.
   [[nodiscard]] static core::Result<Connection> open(const std::string& path, Access access);

@@ -9,10 +9,13 @@ Health::Health(const core::Config& config) {
   view_.mode = config.daemon.mode == core::Mode::development ? "development" : "production";
   view_.store = "ok";
   mailbox_is(config.bounces ? MailboxCondition::down : MailboxCondition::off);
+  view_.agents.push_back({"smtp", "down"});
+  if (config.bounces) view_.agents.push_back({"imap", "down"});
 }
 
 void Health::store_is(const core::Result<>& health) {
   view_.store = health ? "ok" : "failing";
+  view_.store_error = health ? std::string() : health.error().what;
   derive();
 }
 
@@ -29,9 +32,31 @@ void Health::mailbox_is(MailboxCondition condition) {
       break;
     case MailboxCondition::up:
       view_.bounces = "up";
+      view_.mailbox_error.reset();
       break;
     case MailboxCondition::down:
       view_.bounces = "down";
+      break;
+  }
+}
+
+void Health::mailbox_failed(ReadyView::MailboxError error) {
+  mailbox_is(MailboxCondition::down);
+  view_.mailbox_error = std::move(error);
+}
+
+void Health::agent_is(std::string_view name, AgentCondition condition) {
+  const auto agent = std::ranges::find(view_.agents, name, &ReadyView::Agent::name);
+  if (agent == view_.agents.end()) return;
+  switch (condition) {
+    case AgentCondition::down:
+      agent->state = "down";
+      break;
+    case AgentCondition::confined:
+      agent->state = "confined";
+      break;
+    case AgentCondition::unconfined:
+      agent->state = "unconfined";
       break;
   }
 }

@@ -146,9 +146,8 @@ void add_shared_api(Router& router, Services& services, Audience audience) {
   router.on("GET", "/readyz",
             [&services, audience](const HttpRequest&, const std::string&, Responder responder) {
               const ReadyView& view = services.health.view();
-              // The names of apps are the operators'.
-              const Braked braked = audience == Audience::operators ? Braked::shown : Braked::hidden;
-              responder.respond(ok_json(ready_json(view, braked), view.ready ? 200 : 503));
+              const ReadyFor whom = audience == Audience::operators ? ReadyFor::operators : ReadyFor::apps;
+              responder.respond(ok_json(ready_json(view, whom), view.ready ? 200 : 503));
             });
   router.on("GET", "/v1", [&services](const HttpRequest&, const std::string&, Responder responder) {
     responder.respond(ok_json(version_json(services.health.view().mode)));

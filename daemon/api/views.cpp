@@ -181,6 +181,22 @@ ordered_json counts(const std::map<std::string, std::int64_t>& map) {
   return value;
 }
 
+void add_ready_details(ordered_json& value, const ReadyView& view) {
+  if (!view.braked.empty()) value["braked"] = view.braked;
+  if (!view.store_error.empty()) value["store_error"] = view.store_error;
+  if (view.mailbox_error) {
+    const ReadyView::MailboxError& error = *view.mailbox_error;
+    value["bounces_error"] = {{"step", error.step},
+                              {"reason", error.reason},
+                              {"trouble", error.trouble},
+                              {"at", core::format_rfc3339(error.at)}};
+  }
+  ordered_json agents = ordered_json::object();
+  for (const ReadyView::Agent& agent : view.agents)
+    agents[agent.name] = agent.state;
+  value["agents"] = std::move(agents);
+}
+
 }  // namespace
 
 std::string challenge_json(const core::ChallengeView& view) {
@@ -330,7 +346,7 @@ std::string recipient_json(const core::RecipientView& recipient) {
                {"last_verdict", verdict_value(recipient.last_verdict)}});
 }
 
-std::string ready_json(const ReadyView& view, Braked braked) {
+std::string ready_json(const ReadyView& view, ReadyFor whom) {
   ordered_json relays = ordered_json::object();
   for (const ReadyView::Relay& relay : view.relays)
     relays[relay.name] = relay.state;
@@ -340,7 +356,7 @@ std::string ready_json(const ReadyView& view, Braked braked) {
                         {"relays", std::move(relays)},
                         {"bounces", view.bounces}};
   if (view.foreign_mails > k_foreign_told) value["bounces_foreign"] = view.foreign_mails;
-  if (braked == Braked::shown && !view.braked.empty()) value["braked"] = view.braked;
+  if (whom == ReadyFor::operators) add_ready_details(value, view);
   return dump(value);
 }
 

@@ -42,7 +42,8 @@ inline constexpr std::uint64_t k_foreign_told = 20;
 struct ReadyView {
   bool ready = false;
   std::string mode;   // production | development
-  std::string store;  // ok, or what is wrong
+  std::string store;  // ok | failing
+  std::string store_error;
   struct Relay {
     std::string name;
     std::string state;    // up | down | suspended
@@ -53,11 +54,25 @@ struct ReadyView {
   };
   std::vector<Relay> relays;
   std::string bounces;  // up | down | off
+  // The last one; gone when it is up again.
+  struct MailboxError {
+    std::string step;
+    std::string reason;
+    std::string trouble;  // ordinary | auth_refused | certificate
+    core::WallTime at;
+  };
+  std::optional<MailboxError> mailbox_error;
+  struct Agent {
+    std::string name;   // smtp | imap
+    std::string state;  // confined | unconfined | down
+  };
+  std::vector<Agent> agents;
   std::uint64_t foreign_mails = 0;
   std::vector<std::string> braked;  // apps whose sends the brake holds
 };
-enum class Braked : std::uint8_t { hidden, shown };
-[[nodiscard]] std::string ready_json(const ReadyView& view, Braked braked);
+// Names of apps, and why something does not work, are the operators'.
+enum class ReadyFor : std::uint8_t { apps, operators };
+[[nodiscard]] std::string ready_json(const ReadyView& view, ReadyFor whom);
 [[nodiscard]] std::string relays_json(const ReadyView& view);
 [[nodiscard]] std::string relay_json(const ReadyView::Relay& relay);
 [[nodiscard]] std::string relay_test_json(const std::string& relay, bool ok,

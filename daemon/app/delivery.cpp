@@ -47,6 +47,7 @@ void Delivery::on_ready(const core::AgentReady& ready) {
   if (ready.confinement != core::Confinement::full)
     log_.write(core::LogLevel::warning,
                "event=agent_unconfined agent=smtp reason=\"the kernel has no Landlock\"");
+  health_.agent_is("smtp", condition_of(ready));
   board_->agent_is(core::RelayCondition::up);
   store_->revoke();  // what an agent before it was granted
   if (!claiming_) return;
@@ -103,6 +104,7 @@ void Delivery::on_fact(core::Fact fact) {
 
 void Delivery::on_lost(std::vector<LostJob> lost) {
   const core::WallTime now = wall_now();
+  health_.agent_is("smtp", AgentCondition::down);
   board_->agent_is(core::RelayCondition::down);
   store_->revoke();
   for (const LostJob& job : lost) {

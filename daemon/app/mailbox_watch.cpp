@@ -46,6 +46,7 @@ std::string_view name_of(core::RelayTrouble trouble) {
 // ---- Whether it works
 
 void MailboxWatch::on_mailbox_ready(const core::AgentReady& ready) {
+  health_.agent_is("imap", condition_of(ready));
   if (ready.confinement != core::Confinement::full)
     log_.write(core::LogLevel::warning,
                "event=agent_unconfined agent=imap reason=\"the kernel has no Landlock\"");
@@ -63,7 +64,7 @@ void MailboxWatch::take(const core::MailboxFact& fact) {
 
 // The same trouble again is no news. What only an operator can put right is an error.
 void MailboxWatch::note_down(const std::string& step, const std::string& reason, core::RelayTrouble trouble) {
-  health_.mailbox_is(MailboxCondition::down);
+  health_.mailbox_failed({step, reason, std::string(name_of(trouble)), wall_now()});
   std::string now = fmt::format("down {} {}", step, name_of(trouble));
   if (std::exchange(last_, now) == now) return;
   log_.write(trouble == core::RelayTrouble::ordinary ? core::LogLevel::warning : core::LogLevel::error,
@@ -197,6 +198,7 @@ void MailboxWatch::move_waiting() {
 // ---- The agent's end
 
 void MailboxWatch::on_mailbox_lost(std::optional<core::MailUid> reading) {
+  health_.agent_is("imap", AgentCondition::down);
   if (stopping_) return;
   note_down("agent", "it is gone", core::RelayTrouble::ordinary);
   if (reading) note_death(*reading);

@@ -787,7 +787,7 @@ class Usage(Case):
     def test_help_has_an_example_for_every_verb(self):
         for verb in ([], ["status"], ["outbox"], ["outbox", "list"], ["outbox", "show"], ["outbox", "retry"],
                      ["outbox", "hold"], ["outbox", "release"], ["outbox", "cancel"], ["outbox", "flush"], ["challenge"],
-                     ["challenge", "show"], ["relay"], ["relay", "list"], ["relay", "test"], ["relay", "suspend"], ["relay", "resume"], ["backup"], ["keygen"], ["check-config"]):
+                     ["challenge", "show"], ["relay"], ["relay", "list"], ["relay", "test"], ["relay", "suspend"], ["relay", "resume"], ["backup"], ["keygen"], ["check-config"], ["doctor"]):
             with self.subTest(verb):
                 out = self.check(run(*verb, "--help"), 0, err="").stdout
                 example = out[out.index("Example:\n"):].splitlines()[1].split()
@@ -915,6 +915,179 @@ class CheckConfig(Case):
         result = subprocess.run([self.program, "check-config", "x.toml"], capture_output=True, text=True,
                                 timeout=LIMIT)
         self.check(result, 1, "", f"mailotpctl: cannot run {daemon}, which checks configurations: Permission denied\n")
+
+
+def checked(check, result="ok", subject="", saw="", remedy=""):
+    return {"check": check, "subject": subject, "result": result, "saw": saw, "remedy": remedy}
+
+
+class Doctor(Case):
+    """With a mailotpd beside it that says what the test wants, and a daemon that answers likewise."""
+
+    KEYS = [{"id": "ab12cd34", "writing": True, "needed": True}]
+    GOOD_TEST = {"relay": "primary", "ok": True, "steps": [{"stage": "connect", "ok": True, "saw": "127.0.0.1"},
+                                                           {"stage": "auth", "ok": True, "saw": "not configured"}]}
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="mailotpctl-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.program = os.path.join(self.folder, "mailotpctl")
+        shutil.copy(PROGRAM, self.program)
+        self.version = run("--version").stdout.split()[1]
+        self.relay = dict(RELAYS[0])
+
+    def mailotpd(self, script):
+        path = os.path.join(self.folder, "mailotpd")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+
+    def says(self, *checks):
+        with open(os.path.join(self.folder, "lines"), "w", encoding="utf-8") as file:
+            file.write("".join(json.dumps(check) + "\n" for check in checks))
+        self.mailotpd(f'[ "$1 $2 $3" = "--config a.toml --diagnose" ] && cat {self.folder}/lines\n')
+
+    def answers(self, **changes):
+        """Of a healthy daemon; `changes` to its /readyz."""
+        ready = dict(READY, agents={"smtp": "confined"}, **changes)
+        return {"/v1": (200, dict(VERSION, version=self.version)), "/readyz": (200, ready), "/v1/stats": (200, STATS),
+                "/v1/relays": page([self.relay]), "POST /v1/relays/primary/test": (200, dict(self.GOOD_TEST)),
+                "/v1/keys": page(self.KEYS)}
+
+    def doctor(self, *words):
+        return subprocess.run([self.program, "doctor", "--config", "a.toml", *words], capture_output=True, text=True,
+                              timeout=LIMIT)
+
+    def asked(self, answers, *words):
+        with FakeDaemon(answers) as daemon:
+            result = self.doctor("--socket", daemon.socket, *words)
+            return result, result.stdout.replace(daemon.socket, "SOCKET")
+
+    def test_for_people(self):
+        self.says(checked("key", "warning", "otp.key", "belongs to root", "chown mailotpd otp.key"))
+        result, out = self.asked(self.answers())
+        self.check(result, 0, err="")
+        self.assertEqual(out, f"""\
+warning   key             otp.key: belongs to root
+          → chown mailotpd otp.key
+ok        daemon          SOCKET: version {self.version}, ready
+ok        store           takes and keeps
+ok        agent           mailotp-smtp: runs, confined
+ok        relay           primary: works (connect, auth)
+ok        outbox          nothing is held
+ok        keys            ab12cd34 writes
+nothing is wrong, 1 warning
+""")
+
+    def test_json_lines(self):
+        wrong = checked("key", "failed", "ö\u001b[31m", "missing", "make it")
+        self.says(wrong)
+        result, out = self.asked(self.answers(), "--json")
+        self.check(result, 1, err="mailotpctl: 1 of 7 checks failed\n")
+        lines = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual(lines[0], wrong)
+        self.assertTrue(out.isascii())
+        self.assertEqual([line["check"] for line in lines[1:]], ["daemon", "store", "agent", "relay", "outbox", "keys"])
+
+    def test_what_is_found_cannot_steer_the_terminal(self):
+        self.says(checked("key", "failed", "a\u001b[31m", "b\nc", "d\u202e"))
+        result, out = self.asked(self.answers())
+        self.check(result, 1)
+        self.assertNotIn("\x1b", out)
+        self.assertIn("a\\x1b[31m: b\\x0ac\n          → d\\u{202e}\n", out)
+
+    def found(self, answers, code):
+        """What is not ok, of the daemon's part."""
+        self.says(checked("key"))
+        result, out = self.asked(answers, "--json")
+        self.check(result, code)
+        return [(line["check"], line["subject"], line["result"]) for line in map(json.loads, out.splitlines())
+                if line["result"] != "ok"], out
+
+    def test_what_a_daemon_tells(self):
+        late = dict(self.answers(), **{"/v1": (200, VERSION)})
+        held = dict(self.answers(), **{"/v1/stats": (200, dict(STATS, messages={"held": 3}))})
+        silent = dict(self.answers(), **{"POST /v1/relays/primary/test": (200, {"relay": "primary", "ok": False, "steps": []})})
+        for name, answers, code, check, result, words in (
+                ("another version", late, 0, "daemon", "warning", ["9.8.7", "systemctl restart"]),
+                ("store", self.answers(store="failing", store_error="the disk is full"), 1, "store", "failed",
+                 ["the disk is full", "make room"]),
+                ("unconfined", self.answers() | {"/readyz": (200, dict(READY, agents={"smtp": "unconfined"}))}, 0, "agent",
+                 "warning", ["files that it does not need", "Landlock"]),
+                ("no agent", self.answers() | {"/readyz": (200, dict(READY, agents={"smtp": "down"}))}, 1, "agent", "failed",
+                 ["does not run", "journalctl"]),
+                ("brake", self.answers(braked=["shop"]), 1, "brake", "failed", ["right codes do not", "event=brake_on"]),
+                ("foreign mails", self.answers(bounces="up", bounces_foreign=25), 0, "bounce-mailbox", "warning",
+                 ["25 mails", "mailbox of its own"]),
+                ("mailbox", self.answers(bounces="down", bounces_error={"step": "connect", "reason": "refused",
+                                                                         "trouble": "ordinary", "at": ago(hours=1)}),
+                 1, "bounce-mailbox", "failed", ["connect: refused", "`host`, `port`"]),
+                ("held", held, 0, "outbox", "warning", ["3 mails are held", "outbox release"]),
+                ("no step", silent, 1, "relay", "failed", ["no end", "journalctl"]),
+                ("not ready answers", self.answers() | {"/readyz": (503, dict(READY, ready=False, store="failing"))}, 1,
+                 "store", "failed", ["failing"])):
+            with self.subTest(name):
+                found, out = self.found(answers, code)
+                self.assertEqual([(one, how) for one, _, how in found], [(check, result)])
+                for word in words:
+                    self.assertIn(word, out)
+
+    def test_a_key_that_may_go_is_no_fault(self):
+        answers = self.answers()
+        answers["/v1/keys"] = page(self.KEYS + [{"id": "0000ffff", "writing": False, "needed": False}])
+        found, out = self.found(answers, 0)
+        self.assertEqual(found, [])
+        self.assertIn("its line may go", out)
+        self.assertIn("mailotpctl reload", out)
+
+    def test_a_relay_that_is_open_again(self):
+        self.relay.update(state="down", breaker="open", last_error="connect: refused")
+        found, out = self.found(self.answers(), 0)
+        self.assertEqual(found, [("relay", "primary", "warning")])
+        self.assertIn("not used yet: connect: refused", out)
+
+    def test_each_step_has_its_remedy(self):
+        for stage, word in (("dns", "getent"), ("connect", "`port`"), ("tls", "`ca_file`"), ("starttls", "`tls`"),
+                            ("greeting", "`hostname`"), ("ehlo", "`hostname`"), ("auth", "`password_file`"),
+                            ("local", "journalctl")):
+            with self.subTest(stage):
+                answers = self.answers()
+                answers["POST /v1/relays/primary/test"] = (200, {"relay": "primary", "ok": False, "steps": [
+                    {"stage": stage, "ok": False, "saw": "what it saw"}]})
+                found, out = self.found(answers, 1)
+                self.assertEqual(found, [("relay", "primary", "failed")])
+                self.assertIn(f"{stage}: what it saw", out)
+                self.assertIn(word, out)
+
+    def test_the_socket_of_the_configuration(self):
+        with FakeDaemon(self.answers()) as daemon:
+            self.says(checked("admin-socket", subject=daemon.socket))
+            self.assertIn(f"ok        daemon          {daemon.socket}: version", self.check(self.doctor(), 0).stdout)
+
+    def test_no_daemon(self):
+        self.says(checked("key"))
+        result = self.check(self.doctor("--socket", "/nowhere/admin.sock"), 1)
+        self.assertIn("FAILED    daemon          /nowhere/admin.sock: no daemon at", result.stdout)
+        self.assertIn("→ systemctl start mailotpd", result.stdout)
+        self.assertIn("ok        key", result.stdout)
+
+    def test_a_daemon_that_hangs_up(self):
+        found, out = self.found({"/v1": "hang up"}, 1)
+        self.assertEqual([(one, how) for one, _, how in found], [("daemon", "failed")])
+
+    def test_a_mailotpd_that_does_not_help(self):
+        with FakeDaemon(self.answers()) as daemon:
+            for script, words in (("exit 64\n", "ended with 64 and said nothing"), ("echo no json\n", "cannot be read"),
+                                  ("kill -9 $$\n", "ended with 137"),
+                                  ("echo '{\"check\":\"key\",\"result\":\"fine\"}'\n", "a result that is known here")):
+                with self.subTest(script):
+                    self.mailotpd(script)
+                    result = self.check(self.doctor("--socket", daemon.socket), 1)
+                    self.assertIn("FAILED    programs", result.stdout)
+                    self.assertIn(words, result.stdout)
+                    self.assertIn("ok        daemon", result.stdout, "what the daemon tells is shown all the same")
+            os.chmod(os.path.join(self.folder, "mailotpd"), 0o644)
+            self.assertIn("cannot run", self.check(self.doctor("--socket", daemon.socket), 1).stdout)
 
 
 if __name__ == "__main__":

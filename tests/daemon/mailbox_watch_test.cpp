@@ -227,7 +227,7 @@ TEST_CASE("mailbox watch: more than twenty mails that are not ours are told once
   Fixture f;
   f.open(7, state_of(5, {}, 20));
   CHECK(f.log.count("event=mailbox_foreign") == 0);
-  CHECK(daemon::ready_json(f.health.view(), daemon::Braked::shown).find("bounces_foreign") ==
+  CHECK(daemon::ready_json(f.health.view(), daemon::ReadyFor::operators).find("bounces_foreign") ==
         std::string::npos);
   f.read({7, 6});
   f.file({7, 6}, core::MailFate::leave);
@@ -235,7 +235,7 @@ TEST_CASE("mailbox watch: more than twenty mails that are not ours are told once
   f.file({7, 7}, core::MailFate::leave);
   CHECK(f.log.count("event=mailbox_foreign count=21") == 1);
   CHECK(f.log.count("event=mailbox_foreign") == 1);
-  CHECK(daemon::ready_json(f.health.view(), daemon::Braked::shown).find("\"bounces_foreign\":22") !=
+  CHECK(daemon::ready_json(f.health.view(), daemon::ReadyFor::operators).find("\"bounces_foreign\":22") !=
         std::string::npos);
 }
 

@@ -436,7 +436,9 @@ class OpenApi(SystemTest):
         by("plain", "POST", f"/v1/challenges/{once['id']}/send", {}, status=429, code="sends_exhausted")
         by("plain", "POST", "/v1/challenges", {"recipient": "p@example.org"}, status=429, code="rate_limited")
         self.assertIn("brake", self.limits)
-        self.assertIn("plain", self.call(daemon.admin_socket, "operators", "GET", "/readyz", status=200)["braked"])
+        ready = self.call(daemon.admin_socket, "operators", "GET", "/readyz", status=200)
+        self.assertIn("plain", ready["braked"])
+        self.assertEqual(list(ready["agents"]), ["smtp"])
         # Six were sent. The seventh is the last one of all apps together.
         create("much", "a@example.org")
         by("much", "POST", "/v1/challenges", {"recipient": "b@example.org"}, status=429, code="rate_limited")

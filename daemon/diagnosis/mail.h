@@ -1,0 +1,14 @@
+// What mails are made with, and where their bounces go. Blocking file access.
+#pragma once
+
+#include <vector>
+
+#include "daemon/diagnosis/finding.h"
+#include "daemon/diagnosis/site.h"
+
+namespace mailotp::daemon {
+
+[[nodiscard]] Finding check_mail_templates(const Site& site);
+[[nodiscard]] Finding check_bounce_path(const Site& site);
+
+}  // namespace mailotp::daemon
