@@ -47,6 +47,22 @@ std::map<std::string, std::int64_t> counts(const Json& object, const char* name)
   return out;
 }
 
+std::vector<std::string> texts(const Json& object, const char* name) {
+  std::vector<std::string> out;
+  const Json& value = member(object, name);
+  if (!value.is_array()) return out;
+  for (const Json& item : value) {
+    if (item.is_string()) out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+NamesInfo names_of(const Json& object, const char* name) {
+  const Json& value = member(object, name);
+  if (!value.is_object()) return {};
+  return {texts(value, "added"), texts(value, "changed"), texts(value, "removed")};
+}
+
 std::string line_of(const Json& value) {
   return value.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
@@ -298,8 +314,10 @@ core::Result<PageInfo<KeyInfo>> read_keys(std::string_view body) {
 core::Result<ReloadInfo> read_reload(std::string_view body) {
   const auto value = parse_object(body);
   if (!value) return tl::unexpected(value.error());
-  return ReloadInfo{whole(*value, "keys"), text(*value, "keys_from") == "credential",
-                    truth(*value, "restart_needed")};
+  return ReloadInfo{whole(*value, "keys"),         text(*value, "keys_from") == "credential",
+                    texts(*value, "changed"),      names_of(*value, "relays"),
+                    names_of(*value, "apps"),      names_of(*value, "templates"),
+                    texts(*value, "needs_restart")};
 }
 
 core::Result<std::int64_t> read_flushed(std::string_view body) {

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/app/app.h"
-#include "daemon/app/senders.h"
+#include "daemon/app/named_files.h"
 #include "daemon/app/stderr_log.h"
 #include "daemon/config/accounts.h"
 #include "daemon/config/config_file.h"
@@ -24,10 +24,12 @@ constexpr const char* k_usage =
     "usage: mailotpd [--config FILE] [--check] [--version]\n"
     "\n"
     "Sends one-time passwords by mail for the applications of this machine, and checks them.\n"
-    "Runs in the foreground, logs to standard error; SIGTERM drains and stops.\n"
+    "Runs in the foreground, logs to standard error; SIGTERM drains and stops, SIGHUP\n"
+    "takes over a changed configuration.\n"
     "\n"
     "  --config FILE   the configuration (default /etc/mailotpd/mailotpd.toml)\n"
-    "  --check         validates the configuration and exits: 0 good, 78 bad\n"
+    "  --check         validates the configuration, its keys, passwords and templates, and exits: 0 good,\n"
+    "                  78 bad\n"
     "  --version       prints the version and exits\n"
     "  --help          prints this\n";
 
@@ -73,8 +75,8 @@ int run(const Options& options) {
     return exit_with(ExitCode::bad_configuration);
   }
   if (options.check) {
-    if (const auto senders = mailotp::daemon::check_senders(loaded->config); !senders) {
-      (void)std::fprintf(stderr, "%s: %s\n", options.config.c_str(), senders.error().what.c_str());
+    if (const auto good = mailotp::daemon::check_named_files(*loaded); !good) {
+      (void)std::fprintf(stderr, "%s\n", good.error().what.c_str());
       return exit_with(ExitCode::bad_configuration);
     }
     (void)std::printf("%s: good\n", options.config.c_str());

@@ -177,6 +177,10 @@ ordered_json counts(const std::map<std::string, std::int64_t>& map) {
   return value;
 }
 
+ordered_json changes_json(const NameChanges& changes) {
+  return {{"added", changes.added}, {"changed", changes.changed}, {"removed", changes.removed}};
+}
+
 }  // namespace
 
 std::string challenge_json(const core::ChallengeView& view) {
@@ -239,9 +243,14 @@ std::string event_json(const core::EventView& event, const std::string& cursor, 
 }
 
 std::string reloaded_json(const Reloaded& done) {
-  return dump({{"keys", done.keys},
+  return dump({{"changed", done.changed},
+               {"relays", changes_json(done.relays)},
+               {"apps", changes_json(done.apps)},
+               {"templates", changes_json(done.templates)},
+               {"keys", done.keys},
                {"keys_from", done.from_credential ? "credential" : "file"},
-               {"restart_needed", done.restart_needed}});
+               {"restart_needed", !done.needs_restart.empty()},
+               {"needs_restart", done.needs_restart}});
 }
 
 std::string erased_json(std::int64_t rows) {

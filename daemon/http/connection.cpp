@@ -86,6 +86,7 @@ void Connection::shed(std::string_view reason) {
 }
 
 void Connection::drain() {
+  draining_ = true;
   if (closing_ || lingering_) return;
   if (streaming_ && outgoing_.empty()) {
     finish_stream();
@@ -186,7 +187,7 @@ void Connection::need_more() {
   }
   if (parser_.idle()) {
     request_until_ = 0;
-    if (end_of_input_ || (server_.draining && !last_read_)) close();
+    if (end_of_input_ || (draining_ && !last_read_)) close();
   } else if (end_of_input_) {
     HeadFailure failure;
     failure.problem.problem = Problem::malformed_request;
@@ -234,7 +235,7 @@ void Connection::answer(HttpResponse response, const std::string& request_id, Af
 
 Connection::AfterWrite Connection::after_answer() {
   const bool more = parser_.advance() == RequestParser::Status::complete;
-  const bool last = !keep_alive_ || (server_.draining && !more) || (end_of_input_ && parser_.idle());
+  const bool last = !keep_alive_ || (draining_ && !more) || (end_of_input_ && parser_.idle());
   return last ? AfterWrite::close : AfterWrite::next_request;
 }
 
@@ -298,7 +299,7 @@ void Connection::input_ended() {
 }
 
 void Connection::update_reading() {
-  const bool full = is_busy() && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
+  const bool full = is_busy() && (draining_ || parser_.buffered() >= server_.limits.read_ahead_bytes);
   const bool wanted = !closing_ && !end_of_input_ && (lingering_ || !full);
   if (wanted == reading_) return;
   if (wanted) {
