@@ -278,6 +278,7 @@ void AgentLife::renew(core::Secret order, core::Millis grace) {
     process_->kill();
   }
   if (state_ != State::ready) return;  // the next hello is the new one
+  log(core::LogLevel::info, "agent_renewed", fmt::format("pid={}", process_->pid()));
   renewing_ = true;
   state_ = State::draining;
   process_->send(std::move(order));
