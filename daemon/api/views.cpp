@@ -357,7 +357,7 @@ std::string version_json(const std::string& mode) {
                {"features",
                 {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
                  "bounces", "recipients", "suppressions", "apps", "limits", "events", "erase", "keys",
-                 "metrics", "outbox-orders"}}});
+                 "metrics", "outbox-orders", "reload"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {
