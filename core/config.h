@@ -14,6 +14,7 @@
 #include "core/breaker.h"
 #include "core/code.h"
 #include "core/delivery.h"
+#include "core/log.h"
 #include "core/outbox.h"
 #include "core/rate.h"
 #include "core/time.h"
@@ -40,6 +41,7 @@ struct DaemonConfig {
   std::string key_file = "/etc/mailotpd/otp.key";
   std::string templates = "/etc/mailotpd/templates";
   LogFormat log = LogFormat::automatic;
+  LogLevel log_level = LogLevel::info;  // the least that is logged; debug: with recipients in full
   bool operator==(const DaemonConfig&) const = default;
 };
 

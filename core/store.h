@@ -499,6 +499,21 @@ struct Erase {
   Actor actor;
 };
 
+// A request was refused: noted for the timeline of its recipient, or of the challenge that it named. Answers
+// Done. Who gives it bounds how often (daemon/api/refusal_notes.h): a refusal itself writes nothing.
+struct NoteRefusal {
+  WallTime at;
+  std::string app;
+  std::string purpose;               // empty: it named none
+  std::optional<Id> challenge;       // that it named
+  std::optional<Address> recipient;  // … or whom it was for
+  std::string code;                  // as the app was told: "rate_limited"
+  std::string detail;                // for people; may be empty
+  std::optional<Limit> limit = {};
+  std::int64_t times = 1;  // this one, and those like it that were not noted before it
+  Actor actor;
+};
+
 // Configuration and key file were read again: all of it counts from this commit on. Answers Done, or Refusal
 // keys_missing: nothing has changed.
 struct TakeOver {
@@ -508,10 +523,11 @@ struct TakeOver {
   std::shared_ptr<const StoreRules> rules;  // null: they stay. Shared: the writer goes on with them
 };
 
-using Command = std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge,
-                             Recall, SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay,
-                             ShiftClock, OpenMailbox, RecordMail, RecordPoison, RecordMoved, ReportBounce,
-                             PutSuppression, DropSuppression, OrderMessage, FlushOutbox, Erase, TakeOver>;
+using Command =
+    std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge, Recall,
+                 SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock, OpenMailbox,
+                 RecordMail, RecordPoison, RecordMoved, ReportBounce, PutSuppression, DropSuppression,
+                 OrderMessage, FlushOutbox, Erase, NoteRefusal, TakeOver>;
 
 // What the bounce mailbox brings. These stay in their order, whatever fails: a mail that is recorded stands
 // for all mails before it.
@@ -623,6 +639,19 @@ struct OutboxDetail {
   MessageView message;
   std::vector<EventView> events;  // oldest first
 };
+// Of one of these.
+struct TimelineFilter {
+  std::string recipient;  // mailbox, any spelling; empty: not asked for
+  std::optional<Id> challenge;
+  std::optional<Id> message;  // with what happened to its challenge
+};
+struct TimelineItem {
+  EventView event;
+  // Of what was made for it, where the event is of a message that is kept.
+  std::string template_name;
+  std::string template_version;
+  std::string locale;
+};
 struct EventFilter {
   std::string app;         // empty: all
   std::int64_t after = 0;  // seq
@@ -673,6 +702,10 @@ class StoreReader {
   // Those in force.
   [[nodiscard]] virtual Result<PageOf<SuppressionView>> suppressions(const std::string& recipient,
                                                                      const Page& page, WallTime now) = 0;
+  // Everything that is kept of it, oldest first; a cursor is the place after the last item. Errc::not_found
+  // for an id of which nothing is.
+  [[nodiscard]] virtual Result<PageOf<TimelineItem>> timeline(const TimelineFilter& filter,
+                                                              const Page& page) = 0;
   // In the order of the commits. Errc::invalid for an `after` that no event can have had.
   [[nodiscard]] virtual Result<EventPage> events(const EventFilter& filter) = 0;
   // The seq of the newest event; 0: there is none.

@@ -1,4 +1,4 @@
-// The daemon's answers as values; the one .cpp of it is the one that sees JSON. A field that an older or
+// The daemon's answers as values; answer_json.h takes them apart. A field that an older or
 // newer daemon does not send is empty. Nothing here is escaped for a terminal.
 #pragma once
 

@@ -38,9 +38,14 @@ void become(const std::string& program, const std::string& file) {
 
 Failure become_config_check(const std::string& file) {
   std::string program = k_installed;
-  if (const std::string folder = folder_of_this_program(); !folder.empty()) {
-    become(folder + "/mailotpd", file);
-    if (errno != ENOENT) program = folder + "/mailotpd";
+  const std::string folder = folder_of_this_program();
+  // Beside this program in a build tree; under the same prefix where both are installed.
+  for (const char* place : {"/mailotpd", "/../sbin/mailotpd"}) {
+    if (folder.empty()) break;
+    become(folder + place, file);
+    if (errno == ENOENT) continue;
+    program = folder + place;
+    break;
   }
   if (program == k_installed) become(program, file);
   return {ExitCode::refused, fmt::format("cannot run {}, which checks configurations: {}", printable(program),

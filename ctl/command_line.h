@@ -1,4 +1,4 @@
-// The command line of mailotpctl as a value. The one .cpp of it is the one that sees CLI11.
+// The command line of mailotpctl as a value. command_words.h says who sees CLI11.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,9 @@ struct ShowMessage {
 };
 struct ShowChallenge {
   core::Id id;
+};
+struct ShowTimeline {
+  std::string subject;  // an address, or the id of a challenge or a message
 };
 struct ListRelays {};
 struct TestRelay {
@@ -82,8 +85,8 @@ struct CheckConfig {
   std::string file;
 };
 using Verb = std::variant<ShowStatus, ListOutbox, ShowMessage, OrderMessages, FlushOutbox, ShowChallenge,
-                          ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions, Suppress,
-                          Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
+                          ShowTimeline, ListRelays, TestRelay, OrderRelay, ListBounces, ListSuppressions,
+                          Suppress, Unsuppress, Erase, Reload, MakeKey, CheckConfig>;
 
 struct CommandLine {
   std::string socket;

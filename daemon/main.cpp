@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "daemon/app/app.h"
+#include "daemon/app/log_output.h"
 #include "daemon/app/named_files.h"
-#include "daemon/app/stderr_log.h"
 #include "daemon/config/accounts.h"
 #include "daemon/config/config_file.h"
 
@@ -86,7 +86,7 @@ int run(const Options& options) {
   lock_memory();
   raise_descriptor_limit();
   (void)::signal(SIGPIPE, SIG_IGN);
-  mailotp::daemon::StderrLog log(loaded->config.daemon.log);
+  mailotp::daemon::LogOutput log(loaded->config.daemon.log, loaded->config.daemon.log_level);
   mailotp::daemon::App app(std::move(*loaded), log);
   if (const auto started = app.start(); !started) {
     log.write(mailotp::core::LogLevel::error, "event=start_refused what=\"" + started.error().what + "\"");

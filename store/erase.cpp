@@ -75,7 +75,8 @@ class Erasure {
       const auto all = (this->*step)(recipient);
       if (!all || !*all) return all;
     }
-    for (const WriterSql statement : {WriterSql::suppression_drop, WriterSql::evidence_erase}) {
+    for (const WriterSql statement :
+         {WriterSql::suppression_drop, WriterSql::evidence_erase, WriterSql::event_forget}) {
       if (auto gone = count(tx_.sql(statement).run(recipient)); !gone) return tl::unexpected(gone.error());
     }
     return true;

@@ -14,7 +14,8 @@ constexpr std::array<std::string_view, k_challenge_news> k_names{"challenge.crea
                                                                  "challenge.expired", "challenge.canceled"};
 
 constexpr std::array<std::string_view, k_recipient_news> k_recipient_names{
-    "recipient.suppressed", "recipient.healed", "recipient.reported", "recipient.erased"};
+    "recipient.suppressed", "recipient.healed", "recipient.reported", "recipient.erased",
+    "recipient.refused"};
 constexpr std::array<std::string_view, k_app_news> k_app_names{"app.braked", "app.released"};
 
 void append_quoted(std::string& out, std::string_view text) {

@@ -29,8 +29,9 @@ enum class RecipientNews : std::uint8_t {
   healed = 1,
   reported = 2,  // an event of the ledger that was traced to one of our mails
   erased = 3,
+  refused = 4,  // a request for it, or for a challenge of it
 };
-inline constexpr int k_recipient_news = 4;
+inline constexpr int k_recipient_news = 5;
 inline constexpr int k_recipient_event = 200;
 // What holds for an app as a whole; k_app_event plus the number.
 enum class AppNews : std::uint8_t { braked = 0, released = 1 };

@@ -95,6 +95,7 @@ struct Key {
   Hmac once;
   Hmac request;
   Secret token;
+  Secret log;
   std::array<CipherContext, k_kind_labels.size()> sealing;
   std::array<CipherContext, k_kind_labels.size()> unsealing;
 };
@@ -117,6 +118,9 @@ Result<Key> make_key(const Secret& master, EVP_KDF* hkdf, EVP_CIPHER* aes) {
   auto token = derive(hkdf, master, "mailotpd bounce token", 32);
   if (!token) return tl::unexpected(token.error());
   key.token = *std::move(token);
+  auto log = derive(hkdf, master, "mailotpd log recipient", 32);
+  if (!log) return tl::unexpected(log.error());
+  key.log = *std::move(log);
   for (std::size_t kind = 0; kind < k_kind_labels.size(); ++kind) {
     const auto seal = derive(hkdf, master, fmt::format("mailotpd seal {}", k_kind_labels[kind]), 32);
     if (!seal) return tl::unexpected(seal.error());
@@ -196,6 +200,10 @@ std::vector<Secret> KeyRing::token_keys() const {
   for (const Key& key : state_->keys)
     out.push_back(key.token.clone());
   return out;
+}
+
+Secret KeyRing::log_key() const {
+  return state_->keys.front().log.clone();
 }
 
 const std::string& KeyRing::source() const {

@@ -53,6 +53,8 @@ class KeyRing {
 
   // 32 bytes from each key, the writing one's first: for the tokens in what leaves us (core/tokens.h).
   [[nodiscard]] std::vector<core::Secret> token_keys() const;
+  // 32 bytes from the writing key: for the names that recipients have in a log.
+  [[nodiscard]] core::Secret log_key() const;
 
   // HMAC-SHA256. Errc::not_found for a key that is not in the ring.
   [[nodiscard]] core::Result<Mac> code_mac(KeyId key, const CodeSubject& subject, std::string_view code);

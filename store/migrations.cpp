@@ -310,7 +310,14 @@ UPDATE recipient SET fold = CASE WHEN substr(key, 1, 1) = '"' THEN key ELSE
 CREATE INDEX recipient_fold ON recipient (fold);
 )sql";
 
-constexpr std::array k_migrations{k_first, k_second, k_third, k_fourth};
+// event.recipient: of an event that has neither challenge nor message, but is of somebody: a refused request,
+// an operator's suppression.
+constexpr const char* k_fifth = R"sql(
+ALTER TABLE event ADD COLUMN recipient INTEGER;
+CREATE INDEX event_recipient ON event (recipient) WHERE recipient IS NOT NULL;
+)sql";
+
+constexpr std::array k_migrations{k_first, k_second, k_third, k_fourth, k_fifth};
 
 // The number of steps that the database has seen; 0 for an empty one.
 Result<std::int64_t> version_of(Connection& db) {

@@ -118,7 +118,11 @@ class Removal {
     const auto first = first_of(WriterSql::event_first);
     if (!first) return tl::unexpected(first.error());
     const auto last = last_of(*first, tx_.writer().rules->retention.events);
-    return last ? remove(WriterSql::event_remove, *last) : Result<>{};
+    if (!last) return {};
+    for (const Dated& one : *first) {
+      if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
+    }
+    return remove(WriterSql::event_remove, *last);
   }
 
   Result<> kept_answers() {

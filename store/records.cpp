@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "store/events.h"
+
 namespace mailotp::store {
 
 using core::Errc;
@@ -306,6 +308,22 @@ core::ChallengeView view_of(const ChallengeRecord& challenge, const std::optiona
   out.metadata = challenge.metadata;
   if (message) out.message = view_of(*message);
   return out;
+}
+
+core::Result<core::EventView> read_event(const Rows& rows) {
+  auto type = event_type_name(rows.integer(2));
+  if (!type) return tl::unexpected(type.error());
+  core::EventView event;
+  event.seq = rows.integer(0);
+  event.at = rows.time(1);
+  event.type = *std::move(type);
+  event.app = rows.text(3);
+  event.challenge = rows.id(4);
+  event.message = rows.id(5);
+  event.actor.kind = static_cast<core::ActorKind>(rows.integer(6));
+  event.actor.uid = static_cast<std::uint32_t>(rows.integer(7));
+  event.detail = rows.text(8);
+  return event;
 }
 
 }  // namespace mailotp::store

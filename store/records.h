@@ -80,6 +80,7 @@ struct SuppressionRecord {
 [[nodiscard]] core::Result<MessageRecord> read_message(const Rows& rows);
 [[nodiscard]] core::Result<SuppressionRecord> read_suppression(const Rows& rows);
 [[nodiscard]] core::Result<core::BounceView> read_bounce(const Rows& rows);
+[[nodiscard]] core::Result<core::EventView> read_event(const Rows& rows);
 // What is known of a recipient through one app.
 struct Evidence {
   std::string app;

@@ -14,6 +14,7 @@
 #include "store/migrations.h"
 #include "store/records.h"
 #include "store/statements.h"
+#include "store/timeline.h"
 
 namespace mailotp::store {
 
@@ -38,22 +39,6 @@ Result<std::int64_t> parse_cursor(const std::string& cursor) {
   if (error != std::errc{} || stop != end || n <= 0)
     return core::fail(Errc::malformed, "the cursor is not one that we gave");
   return n;
-}
-
-Result<core::EventView> read_event(const Rows& rows) {
-  auto type = event_type_name(rows.integer(2));
-  if (!type) return tl::unexpected(type.error());
-  core::EventView event;
-  event.seq = rows.integer(0);
-  event.at = rows.time(1);
-  event.type = *std::move(type);
-  event.app = rows.text(3);
-  event.challenge = rows.id(4);
-  event.message = rows.id(5);
-  event.actor.kind = static_cast<core::ActorKind>(rows.integer(6));
-  event.actor.uid = static_cast<std::uint32_t>(rows.integer(7));
-  event.detail = rows.text(8);
-  return event;
 }
 
 bool passes(const core::OutboxFilter& filter, const MessageRecord& m) {
@@ -438,6 +423,31 @@ Result<core::EventPage> SqliteReader::events(const core::EventFilter& filter) {
     out.more = out.after < *newest;
     return out;
   });
+}
+
+Result<core::PageOf<core::TimelineItem>> SqliteReader::timeline(const core::TimelineFilter& filter,
+                                                                const core::Page& page) {
+  const auto from = page.cursor.empty() ? Result<std::int64_t>(0) : parse_page(page);
+  if (!from) return tl::unexpected(from.error());
+  return state_->at_one_moment<core::PageOf<core::TimelineItem>>(
+      [&]() -> Result<core::PageOf<core::TimelineItem>> {
+        TimelineOf of{.recipient = {}, .subject = filter.challenge, .message = filter.message};
+        if (!filter.recipient.empty()) {
+          const auto recipient = state_->recipient(filter.recipient);
+          if (!recipient) return tl::unexpected(recipient.error());
+          if (!*recipient) return core::PageOf<core::TimelineItem>{};
+          of.recipient = **recipient;
+        }
+        if (filter.message) {
+          const auto m = state_->message({}, *filter.message);
+          if (!m) return tl::unexpected(m.error());
+          of.subject = m->challenge.value_or(m->id);
+        }
+        auto found = read_timeline(state_->sql, of, *from, page.limit);
+        if (found && found->items.empty() && filter.challenge && page.cursor.empty())
+          return core::fail(Errc::not_found, "nothing is known of such a challenge");
+        return found;
+      });
 }
 
 Result<std::vector<core::KeyUse>> SqliteReader::keys() {

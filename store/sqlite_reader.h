@@ -38,6 +38,8 @@ class SqliteReader final : public core::StoreReader {
                                                                                const core::Page& page,
                                                                                core::WallTime now) override;
 
+  [[nodiscard]] core::Result<core::PageOf<core::TimelineItem>> timeline(const core::TimelineFilter& filter,
+                                                                        const core::Page& page) override;
   [[nodiscard]] core::Result<core::EventPage> events(const core::EventFilter& filter) override;
   [[nodiscard]] core::Result<std::int64_t> newest_event() override;
   [[nodiscard]] core::Result<std::vector<core::KeyUse>> keys() override;

@@ -23,6 +23,7 @@
 #include "store/purge.h"
 #include "store/reserve.h"
 #include "store/suppression.h"
+#include "store/timeline.h"
 #include "store/wal.h"
 
 namespace mailotp::store {
@@ -124,6 +125,7 @@ struct Runner {
   Result<core::Answer> operator()(const core::OrderMessage& c) const { return order(tx, c); }
   Result<core::Answer> operator()(const core::FlushOutbox& c) const { return flush(tx, c); }
   Result<core::Answer> operator()(const core::Erase& c) const { return erase(tx, c); }
+  Result<core::Answer> operator()(const core::NoteRefusal& c) const { return note_refusal(tx, c); }
   Result<core::Answer> operator()(const core::TakeOver& c) const { return take_over(tx, c); }
 };
 

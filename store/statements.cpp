@@ -6,6 +6,9 @@
   "cooldown, usable_minimum, expires_at, resend_at, revision, message, resend, code_length, alphabet, " \
   "template, locale, metadata, key, code_mac, binding_mac, kept_code, data, sends_key, network_key, "   \
   "device_key"
+#define TIMELINE_COLUMNS                                                                       \
+  "e.seq, e.at, e.type, e.app, e.challenge, e.message, e.actor, e.uid, e.detail, m.template, " \
+  "m.template_version, m.locale"
 #define MESSAGE_COLUMNS                                                                              \
   "n, id, challenge, previous, current, recipient, app, mailbox, created_at, kind, state, attempt, " \
   "attempts, uncertain, orphaned, not_after, due_at, revision, message_id, template, "               \
@@ -33,7 +36,8 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "AND NOT EXISTS (SELECT 1 FROM idempotency WHERE recipient = ?1) "
      "AND NOT EXISTS (SELECT 1 FROM bounce WHERE recipient = ?1) "
      "AND NOT EXISTS (SELECT 1 FROM suppression WHERE recipient = ?1) "
-     "AND NOT EXISTS (SELECT 1 FROM evidence WHERE recipient = ?1)"},
+     "AND NOT EXISTS (SELECT 1 FROM evidence WHERE recipient = ?1) "
+     "AND NOT EXISTS (SELECT 1 FROM event WHERE recipient = ?1)"},
     {"recipient_key", "SELECT key FROM recipient WHERE id = ?1"},
     {"recipient_folded", "SELECT id, key FROM recipient WHERE fold = ?1"},
     {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
@@ -151,14 +155,16 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"body_get", "SELECT key, content FROM message_body WHERE n = ?1"},
     {"body_erase", "DELETE FROM message_body WHERE n = ?1"},
     {"event_add",
-     "INSERT INTO event (at, type, app, challenge, message, actor, uid, detail) VALUES (?1, ?2, ?3, ?4, ?5, "
-     "?6, ?7, ?8)"},
-    {"event_first", "SELECT seq, at, NULL FROM event WHERE seq > 0 ORDER BY seq LIMIT ?1"},
+     "INSERT INTO event (at, type, app, challenge, message, actor, uid, detail, recipient) VALUES (?1, ?2, "
+     "?3, "
+     "?4, ?5, ?6, ?7, ?8, ?9)"},
+    {"event_first", "SELECT seq, at, recipient FROM event WHERE seq > 0 ORDER BY seq LIMIT ?1"},
     // Never the newest one: its number would be given out again.
     {"event_remove", "DELETE FROM event WHERE seq <= ?1 AND seq < (SELECT max(seq) FROM event)"},
     {"event_hush",
      "UPDATE event SET detail = NULL WHERE coalesce(challenge, message) = ?1 AND message IS NOT NULL AND "
      "detail IS NOT NULL"},
+    {"event_forget", "UPDATE event SET recipient = NULL, detail = NULL WHERE recipient = ?1"},
     {"counter_add",
      "INSERT INTO counter (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET "
      "value = value + excluded.value"},
@@ -337,6 +343,16 @@ constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
      "SELECT seq, at, type, app, challenge, message, actor, uid, detail FROM event WHERE seq > ?1 ORDER BY "
      "seq LIMIT ?2"},
     {"event_newest", "SELECT max(seq) FROM event"},
+    {"timeline_of", "SELECT " TIMELINE_COLUMNS " FROM event e LEFT JOIN message m ON m.id = e.message "
+                    "WHERE coalesce(e.challenge, e.message) = ?3 AND e.seq > ?1 ORDER BY e.seq LIMIT ?2"},
+    // Few events have a recipient of their own: all others are found through the rows that have one.
+    {"timeline_of_recipient",
+     "SELECT " TIMELINE_COLUMNS " FROM event e LEFT JOIN message m ON m.id = e.message WHERE e.seq IN ("
+     "SELECT seq FROM event WHERE recipient = ?3 AND seq > ?1 UNION ALL "
+     "SELECT seq FROM event WHERE coalesce(challenge, message) IN ("
+     "SELECT id FROM challenge WHERE recipient = ?3 UNION "
+     "SELECT coalesce(challenge, id) FROM message WHERE recipient = ?3) AND seq > ?1) "
+     "ORDER BY e.seq LIMIT ?2"},
     {"key_all", "SELECT id, retired_at FROM key"},
     {"key_of_open_challenge",
      "SELECT 1 FROM challenge INDEXED BY challenge_open WHERE state <= 2 AND expires_at > 0 AND key = ?1 "

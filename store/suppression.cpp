@@ -149,7 +149,7 @@ Result<> suppress(Transaction& tx, const MessageRecord& m, const core::Verdict& 
 
 Result<> note_proof(Transaction& tx, std::int64_t recipient, const std::string& app, const Cause& cause) {
   if (auto noted = tx.sql(WriterSql::evidence_proven).run(recipient, app, cause.at); !noted) return noted;
-  return heal(tx, recipient, app, "proof", {app, {}, {}}, cause);
+  return heal(tx, recipient, app, "proof", {app, {}, {}, recipient}, cause);
 }
 
 Result<> note_verdict(Transaction& tx, const MessageRecord& m, const core::Verdict& verdict,
@@ -246,7 +246,8 @@ Result<core::Answer> put_suppression(Transaction& tx, const core::PutSuppression
   s.source = core::BounceSource::provider;
   if (auto saved = save(tx, s); !saved) return tl::unexpected(saved.error());
   ++tx.counted()[Counters::k_suppressed];
-  if (auto logged = tx.append(RecipientNews::suppressed, {s.app, {}, {}}, cause, told(s)); !logged)
+  if (auto logged = tx.append(RecipientNews::suppressed, {s.app, {}, {}, s.recipient}, cause, told(s));
+      !logged)
     return tl::unexpected(logged.error());
   if (auto ended = end_unsent(tx, s, verdict_of(s, command.at), cause); !ended)
     return tl::unexpected(ended.error());
@@ -265,8 +266,8 @@ Result<core::Answer> drop_suppression(Transaction& tx, const core::DropSuppressi
     return tl::unexpected(noted.error());
   Detail detail;
   const std::string app;
-  if (auto logged = tx.append(RecipientNews::healed, {app, {}, {}}, Cause{command.at, command.actor},
-                              detail.add("by", "operator").take());
+  if (auto logged = tx.append(RecipientNews::healed, {app, {}, {}, **recipient},
+                              Cause{command.at, command.actor}, detail.add("by", "operator").take());
       !logged)
     return tl::unexpected(logged.error());
   if (auto done = tx.sql(WriterSql::recipient_forget).run(**recipient); !done)

@@ -299,7 +299,7 @@ Result<> Transaction::append(int type, const About& about, const Cause& cause, s
   appended_ = true;
   return sql(WriterSql::event_add)
       .run(cause.at, type, about.app, about.challenge, about.message, static_cast<int>(cause.actor.kind),
-           cause.actor.uid, TextOrNull{detail});
+           cause.actor.uid, TextOrNull{detail}, about.recipient);
 }
 
 Result<> Transaction::append(ChallengeNews news, const ChallengeRecord& c, const Cause& cause,

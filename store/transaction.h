@@ -145,6 +145,7 @@ class Transaction {
     const std::string& app;
     std::optional<core::Id> challenge;
     std::optional<core::Id> message;
+    std::optional<std::int64_t> recipient = {};  // with neither of them
   };
   [[nodiscard]] core::Result<> append(RecipientNews news, const About& about, const Cause& cause,
                                       std::string_view detail);

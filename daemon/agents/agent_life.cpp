@@ -192,6 +192,11 @@ void AgentLife::on_beat() {
   beat_->start(options_.beat);
 }
 
+std::optional<std::uint64_t> AgentLife::signs_of_life() const {
+  const bool asked = state_ == State::ready || (state_ == State::dying && process_);
+  return asked ? std::optional(frames_) : std::nullopt;
+}
+
 // ---- What it says
 
 void AgentLife::on_nonsense(const core::Error& error) {
@@ -205,6 +210,7 @@ void AgentLife::end_for(const core::Error& error) {
 
 void AgentLife::on_frame(std::string_view frame) {
   if (!believed_) return;
+  ++frames_;
   if (frame.empty())
     beats_missed_ = 0;
   else

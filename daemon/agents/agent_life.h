@@ -76,6 +76,9 @@ class AgentLife final : private AgentProcess::Owner {
   [[nodiscard]] bool ready() const { return state_ == State::ready; }
   // Each time that it was gone without being asked to, or could not be started.
   [[nodiscard]] std::uint64_t restarts() const { return restarts_; }
+  // For who watches: how often an agent has said something, ever. Absent while there is none to say anything:
+  // it is dead and another one comes, or it starts or drains, which have deadlines of their own.
+  [[nodiscard]] std::optional<std::uint64_t> signs_of_life() const;
 
   // ---- What the owner makes of a frame
 
@@ -147,6 +150,7 @@ class AgentLife final : private AgentProcess::Owner {
   std::vector<std::function<void()>> done_;  // not empty: asked to stop
   core::Millis backoff_;
   std::uint64_t restarts_ = 0;
+  std::uint64_t frames_ = 0;         // of all agents there were
   std::uint64_t lock_asked_at_ = 0;  // uv_now()
   bool old_agent_killed_ = false;
 

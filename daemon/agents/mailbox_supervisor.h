@@ -54,6 +54,7 @@ class MailboxSupervisor final : private AgentLife::Owner {
   void start() { life_.start(); }
   [[nodiscard]] bool ready() const { return life_.ready(); }
   [[nodiscard]] std::uint64_t restarts() const { return life_.restarts(); }
+  [[nodiscard]] std::optional<std::uint64_t> signs_of_life() const { return life_.signs_of_life(); }
 
   // Answers MailboxOpened. Dropped when what it answers is over: the agent is another one, or has opened the
   // mailbox again since with another uidvalidity.

@@ -59,6 +59,7 @@ class AgentSupervisor final : private AgentLife::Owner {
   void start() { life_.start(); }
   [[nodiscard]] bool ready() const { return life_.ready(); }
   [[nodiscard]] std::uint64_t restarts() const { return life_.restarts(); }
+  [[nodiscard]] std::optional<std::uint64_t> signs_of_life() const { return life_.signs_of_life(); }
   // Jobs that the agent has and has not ended.
   [[nodiscard]] std::size_t held() const { return held_.size(); }
 

@@ -13,6 +13,7 @@
 #include "daemon/api/outbox_orders.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/requests.h"
+#include "daemon/api/timeline_api.h"
 #include "daemon/api/upkeep_api.h"
 #include "daemon/api/views.h"
 #include "daemon/state/clock.h"
@@ -110,6 +111,7 @@ void order_relay(Services& services, RelayOrder order, const HttpRequest& reques
 void add_admin_api(Router& router, Services& services) {
   add_bounces_api(router, services);
   add_outbox_orders(router, services);
+  add_timeline_api(router, services);
   add_upkeep_api(router, services);
   router.on("GET", "/v1/outbox",
             [&services](const HttpRequest& request, const std::string&, Responder responder) {

@@ -38,7 +38,13 @@ Problem problem_of(core::RefusalKind kind) {
   return Problem::internal;
 }
 
-// For people, where the store has not said more.
+}  // namespace
+
+std::string_view code_of(core::RefusalKind kind) {
+  return to_string(problem_of(kind));
+}
+
+// What the store has not said more of.
 std::string detail_of(const core::Refusal& refusal) {
   if (!refusal.detail.empty()) return refusal.detail;
   if (const auto& limit = refusal.limit)
@@ -67,8 +73,6 @@ std::string detail_of(const core::Refusal& refusal) {
   }
   return {};
 }
-
-}  // namespace
 
 HttpResponse ok_json(std::string body, int status) {
   HttpResponse response;
@@ -117,13 +121,13 @@ HttpResponse error_answer(const core::Error& error, const std::string& request_i
   return problem(Problem::storage_unavailable, "the store cannot be used at the moment", request_id);
 }
 
-HttpResponse compose_error_answer(const core::ComposeError& error, const std::string& request_id) {
-  ProblemDetail described;
-  described.problem = error.fault == core::ComposeFault::template_unknown ? Problem::template_unknown
-                                                                          : Problem::template_failed;
-  described.detail = error.detail;
-  described.field = error.field;
-  return make_problem(described, request_id);
+core::Refusal refusal_of(const core::ComposeError& error) {
+  core::Refusal out;
+  out.kind = error.fault == core::ComposeFault::template_unknown ? core::RefusalKind::template_unknown
+                                                                 : core::RefusalKind::template_failed;
+  out.detail = error.detail;
+  out.field = error.field;
+  return out;
 }
 
 }  // namespace mailotp::daemon

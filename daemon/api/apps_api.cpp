@@ -63,6 +63,7 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   command.at = wall_now();
   command.id = services.ids.next(command.at);
   command.app = asked.app().name;
+  asked.is_about(request.recipient, request.purpose);
   command.purpose = std::move(request.purpose);
   command.recipient = std::move(request.recipient);
   command.terms = request.terms;
@@ -80,7 +81,7 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   // send.
   const core::Id message = services.ids.next(command.at);
   auto mail = asked.composer().compose(compose_request(command, message));
-  if (!mail) return asked.refuse(compose_error_answer(mail.error(), asked.request_id()));
+  if (!mail) return asked.refuse(refusal_of(mail.error()));
   if (request.send == SendNow::yes) command.message = core::NewMessage{message, std::move(*mail)};
   asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
 }
@@ -127,6 +128,7 @@ void post_check(Services&, const HttpRequest& request, const std::string& id, co
   if (!challenge) return;
   auto parsed = parse_check(request.body);
   if (refused(parsed, asked)) return;
+  asked.is_about(*challenge);
   core::CheckCode command;
   command.id = *challenge;
   command.typed = std::move(parsed->code);
@@ -138,6 +140,7 @@ void post_check(Services&, const HttpRequest& request, const std::string& id, co
 void post_verify(Services&, const HttpRequest& request, const Asked& asked) {
   auto parsed = parse_verify(request.body, asked.config(), asked.app());
   if (refused(parsed, asked)) return;
+  asked.is_about(parsed->recipient, parsed->purpose);
   core::CheckCode command;
   command.recipient = std::move(parsed->recipient);
   command.purpose = std::move(parsed->purpose);
@@ -150,6 +153,7 @@ void post_verify(Services&, const HttpRequest& request, const Asked& asked) {
 void post_send(Services& services, const HttpRequest& request, const std::string& id, const Asked& asked) {
   const auto challenge = path_id(id, asked);
   if (!challenge || refused(parse_nothing(request.body), asked)) return;
+  asked.is_about(*challenge);
   core::SendChallenge command;
   command.at = wall_now();
   command.app = asked.app().name;
@@ -181,6 +185,7 @@ void post_message(Services& services, const HttpRequest& request, const Asked& a
   command.at = wall_now();
   auto parsed = parse_message(request.body, asked.config(), command.at);
   if (refused(parsed, asked)) return;
+  asked.is_about(parsed->recipient, {});
   command.id = services.ids.next(command.at);
   command.app = asked.app().name;
   core::ComposeRequest compose;
@@ -192,7 +197,7 @@ void post_message(Services& services, const HttpRequest& request, const Asked& a
   compose.at = command.at;
   compose.variables = std::move(parsed->variables);
   auto mail = asked.composer().compose(compose);
-  if (!mail) return asked.refuse(compose_error_answer(mail.error(), asked.request_id()));
+  if (!mail) return asked.refuse(refusal_of(mail.error()));
   command.recipient = std::move(parsed->recipient);
   command.template_name = std::move(parsed->template_name);
   command.not_after = parsed->not_after;

@@ -4,6 +4,7 @@
 
 #include "daemon/api/answers.h"
 #include "daemon/api/apps.h"
+#include "daemon/api/refusal_notes.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -57,6 +58,27 @@ HttpResponse kept_answer(const core::KeptAnswer& kept) {
   return response;
 }
 
+// Why somebody got no mail, or could not use his code; all else is a mistake of the app.
+bool tells_of_delivery(core::RefusalKind kind) {
+  switch (kind) {
+    case core::RefusalKind::resend_cooldown:
+    case core::RefusalKind::sends_exhausted:
+    case core::RefusalKind::template_unknown:
+    case core::RefusalKind::template_failed:
+    case core::RefusalKind::rate_limited:
+    case core::RefusalKind::overloaded:
+    case core::RefusalKind::recipient_suppressed:
+      return true;
+    case core::RefusalKind::not_found:
+    case core::RefusalKind::challenge_closed:
+    case core::RefusalKind::message_closed:
+    case core::RefusalKind::idempotency_mismatch:
+    case core::RefusalKind::keys_missing:
+      return false;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::optional<Asked> Asked::take(Services& services, const HttpRequest& request, Responder responder) {
@@ -66,7 +88,9 @@ std::optional<Asked> Asked::take(Services& services, const HttpRequest& request,
     return std::nullopt;
   }
   auto state = std::make_shared<State>(
-      State{services, std::move(responder), request.request_id, services.in_force.hold(), **app, {}, {}});
+      State{services, std::move(responder), request.request_id, services.in_force.hold(), **app, {}, {}, {}});
+  state->about.app = (*app)->name;
+  state->about.actor = {core::ActorKind::app, request.peer.uid};
   const auto keys =
       std::ranges::count(request.headers, k_header, &std::pair<std::string, std::string>::first);
   if (keys > 0) {
@@ -100,6 +124,7 @@ bool Asked::answer_common(const core::Outcome& outcome) const {
     return true;
   }
   if (const auto* refusal = std::get_if<core::Refusal>(&*outcome)) {
+    note(*refusal);
     respond(refusal_answer(*refusal, request_id()));
     return true;
   }
@@ -112,6 +137,30 @@ bool Asked::answer_common(const core::Outcome& outcome) const {
 
 void Asked::answer_bug() const {
   respond(problem(Problem::internal, "no answer of the store", request_id()));
+}
+
+void Asked::is_about(const core::Address& recipient, const std::string& purpose) const {
+  state_->about.recipient = recipient;
+  state_->about.purpose = purpose;
+}
+
+void Asked::is_about(const core::Id& challenge) const {
+  state_->about.challenge = challenge;
+}
+
+void Asked::note(const core::Refusal& refusal) const {
+  if (!tells_of_delivery(refusal.kind) || (!state_->about.challenge && !state_->about.recipient)) return;
+  core::NoteRefusal noted = state_->about;
+  noted.at = wall_now();
+  noted.code = code_of(refusal.kind);
+  noted.detail = detail_of(refusal);
+  noted.limit = refusal.limit;
+  state_->services.refusals.note(std::move(noted));
+}
+
+void Asked::refuse(const core::Refusal& refusal) const {
+  note(refusal);
+  refuse(refusal_answer(refusal, request_id()));
 }
 
 void Asked::refuse(HttpResponse refusal) const {

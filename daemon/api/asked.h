@@ -29,9 +29,14 @@ class Asked {
   [[nodiscard]] const core::Config& config() const { return state_->configured->config; }
   [[nodiscard]] const core::Composer& composer() const { return *state_->configured->composer; }
 
+  // Whom, or which challenge, it is about: a refusal is noted there (refusal_notes.h).
+  void is_about(const core::Address& recipient, const std::string& purpose) const;
+  void is_about(const core::Id& challenge) const;
+
   // The request asks for nothing that can be done. It may have been done all the same, when the configuration
   // or the time was another one: then it is told again what it was told.
   void refuse(HttpResponse refusal) const;
+  void refuse(const core::Refusal& refusal) const;
 
   // Has the store do it; `answered` makes the response from a successful answer of type A. Pure: it is also
   // called on the store's thread, to keep the response for a repeat.
@@ -59,7 +64,8 @@ class Asked {
     std::shared_ptr<const Configured> configured;  // shared with all requests of its time
     const core::AppConfig& app;                    // in it, or everybody
     std::optional<std::string> key;
-    core::Secret request;  // with a key only
+    core::Secret request;     // with a key only
+    core::NoteRefusal about;  // but for why
   };
   explicit Asked(std::shared_ptr<State> state) : state_(std::move(state)) {}
 
@@ -69,6 +75,7 @@ class Asked {
   // True: the outcome was an error, a refusal, or what an earlier request was told.
   [[nodiscard]] bool answer_common(const core::Outcome& outcome) const;
   void answer_bug() const;
+  void note(const core::Refusal& refusal) const;
 
   std::shared_ptr<State> state_;  // a completion is copied on its way through std::function
 };

@@ -17,6 +17,7 @@ namespace mailotp::daemon {
 class Apps;
 class EventStreams;
 class Health;
+class RefusalNotes;
 class RelayTests;
 class Waits;
 
@@ -29,6 +30,7 @@ struct Services {
   EventStreams& events;
   const Health& health;
   RelayTests& relay_tests;
+  RefusalNotes& refusals;
   std::function<void(ReloadDone)> reload;                     // reads configuration and keys again
   std::function<void(const core::SuspendRelay&)> on_suspend;  // an order that has been committed: now obey it
   core::IdSource& ids;

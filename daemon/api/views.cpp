@@ -134,6 +134,10 @@ std::string_view tracing_name(core::TracedBy traced) {
   return "";
 }
 
+ordered_json id_or_null(const std::optional<core::Id>& id) {
+  return id ? ordered_json(core::to_string(*id)) : ordered_json(nullptr);
+}
+
 ordered_json text_or_null(const std::string& text) {
   return text.empty() ? ordered_json(nullptr) : ordered_json(text);
 }
@@ -240,6 +244,23 @@ std::string flushed_json(std::int64_t messages) {
 
 std::string event_json(const core::EventView& event, const std::string& cursor, UidShown uid) {
   return dump(streamed_event(event, cursor, uid));
+}
+
+std::string timeline_json(const core::PageOf<core::TimelineItem>& page) {
+  ordered_json items = ordered_json::array();
+  for (const core::TimelineItem& item : page.items) {
+    ordered_json value = {{"at", core::format_rfc3339(item.event.at)},
+                          {"type", item.event.type},
+                          {"app", item.event.app},
+                          {"challenge", id_or_null(item.event.challenge)},
+                          {"message", id_or_null(item.event.message)}};
+    value.update(event_value(item.event));
+    if (!item.template_name.empty())
+      value["template"] = {
+          {"name", item.template_name}, {"version", item.template_version}, {"locale", item.locale}};
+    items.push_back(std::move(value));
+  }
+  return dump({{"items", std::move(items)}, {"next_cursor", cursor_value(page.next_cursor)}});
 }
 
 std::string reloaded_json(const Reloaded& done) {
@@ -357,7 +378,7 @@ std::string version_json(const std::string& mode) {
                {"features",
                 {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
                  "bounces", "recipients", "suppressions", "apps", "limits", "events", "erase", "keys",
-                 "metrics", "outbox-orders", "reload"}}});
+                 "metrics", "outbox-orders", "reload", "timeline"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

@@ -22,6 +22,7 @@ namespace mailotp::daemon {
 // Whose process it was: for operators.
 enum class UidShown : std::uint8_t { no, yes };
 [[nodiscard]] std::string event_json(const core::EventView& event, const std::string& cursor, UidShown uid);
+[[nodiscard]] std::string timeline_json(const core::PageOf<core::TimelineItem>& page);
 [[nodiscard]] std::string reloaded_json(const Reloaded& done);
 [[nodiscard]] std::string erased_json(std::int64_t rows);
 [[nodiscard]] std::string keys_json(const std::vector<core::KeyUse>& keys, core::WallTime now);

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <systemd/sd-daemon.h>
 #include <uv.h>
 
 #include "daemon/app/parts.h"
@@ -18,6 +17,8 @@ namespace {
 
 constexpr core::Millis k_dot_grace{5000};     // for sends that are past the dot
 constexpr core::Millis k_drain_limit{10000};  // for everything
+// What the store may take for its last commit, before systemd kills us.
+constexpr core::Millis k_close_limit{20000};
 
 }  // namespace
 
@@ -35,6 +36,9 @@ tl::expected<NamedKeys, StartFailure> App::Parts::make_in_force() {
   auto made = mail::KeyedTokens::create(keys->ring.token_keys());
   if (!made) return failed(made.error());
   tokens.emplace(std::move(*made));
+  auto recipients = LogRecipients::create(keys->ring.log_key(), loaded.config.daemon.log_level);
+  if (!recipients) return failed(recipients.error());
+  log_recipients.emplace(std::move(*recipients));
   auto configured = make_configured(loaded, *tokens);
   if (!configured) return failed(configured.error());
   in_force.emplace(std::move(*configured));
@@ -67,6 +71,7 @@ tl::expected<void, StartFailure> App::start() {
     p.reload->run([](const auto&) {});  // it is in the log
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
+  p.notices.emplace(&p.loop.loop, ServiceNotices::manager_of_environment(), p.log);
   p.agent->start();
   if (p.mailbox) p.mailbox->start();
   p.passwords->start();
@@ -80,15 +85,27 @@ void App::Parts::announce() {
     log.write(core::LogLevel::warning,
               fmt::format("event=development_mode reason=\"no mail leaves this machine\" maildir={}",
                           config.relays.front().directory));
+  if (config.daemon.log_level == core::LogLevel::debug)
+    log.write(core::LogLevel::warning,
+              "event=log_in_full reason=\"log_level is debug: recipients are in the log\"");
   log.write(core::LogLevel::notice, fmt::format("event=started version={} api={} admin={}", MAILOTP_VERSION,
                                                 config.daemon.api_socket, config.daemon.admin_socket));
-  (void)sd_notify(0, "READY=1");  // nobody listens outside systemd
+  notices->ready(watched_parts());
+}
+
+// The reader is not among them: it may take long over one piece of work.
+std::vector<WatchedPart> App::Parts::watched_parts() const {
+  std::vector<WatchedPart> parts;
+  parts.push_back({"store", [this] { return std::optional(store->signs_of_life()); }});
+  parts.push_back({"mailotp-smtp", [this] { return agent->signs_of_life(); }});
+  if (mailbox) parts.push_back({"mailotp-imap", [this] { return mailbox->signs_of_life(); }});
+  return parts;
 }
 
 void App::Parts::drain() {
   if (std::exchange(draining, true)) return stop_now();
   log.write(core::LogLevel::notice, "event=stopping");
-  (void)sd_notify(0, "STOPPING=1");
+  notices->stopping(k_drain_limit + k_close_limit);
   drain_limit->start(k_drain_limit);
   to_drain = mailbox ? 5 : 4;
   passwords->stop();
@@ -121,6 +138,7 @@ void App::Parts::stop_now() {
 
 // Every fact has arrived: the store writes the last of them and closes.
 void App::Parts::finish() {
+  if (draining) notices->stopping(k_close_limit);
   store->stop([this] {
     reader->stop();
     const auto closed = [this, left = std::make_shared<int>(3)] {

@@ -11,21 +11,6 @@ namespace mailotp::daemon {
 
 namespace {
 
-constexpr std::size_t k_longest_domain = 255;
-
-// A recipient may be what a stranger's mail names: only what a domain is made of gets into a line.
-std::string_view domain_of(std::string_view mailbox) {
-  const std::size_t at = mailbox.rfind('@');
-  if (at == std::string_view::npos) return "-";
-  const std::string_view domain = mailbox.substr(at + 1);
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-  };
-  const bool good =
-      !domain.empty() && domain.size() <= k_longest_domain && std::ranges::all_of(domain, plain);
-  return good ? domain : "-";
-}
-
 std::string_view status_of(std::string_view status) {
   const auto plain = [](char c) { return (c >= '0' && c <= '9') || c == '.'; };
   return !status.empty() && status.size() <= 11 && std::ranges::all_of(status, plain) ? status : "-";
@@ -37,20 +22,20 @@ std::string_view permanence_of(const std::optional<bool>& permanent) {
 
 }  // namespace
 
-BounceLog::BounceLog(uv_loop_t* loop, core::Log& log, core::Millis period)
-    : log_(log), period_(period), timer_(loop, [this] { next_period(); }) {}
+BounceLog::BounceLog(uv_loop_t* loop, LogRecipients& recipients, core::Log& log, core::Millis period)
+    : recipients_(recipients), log_(log), period_(period), timer_(loop, [this] { next_period(); }) {}
 
 void BounceLog::write(const std::vector<core::BounceNews>& bounces) {
   for (const core::BounceNews& news : bounces) {
     const core::BounceView& bounce = news.bounce;
     log_.write(
         core::LogLevel::info,
-        fmt::format("event=bounce source={} kind={} class={} permanent={} status={} weight={} message={} "
-                    "domain={}",
+        fmt::format("event=bounce source={} kind={} class={} permanent={} status={} weight={} message={} {}",
                     core::to_string(bounce.source), core::to_string(bounce.kind),
                     core::to_string(bounce.bounce_class), permanence_of(bounce.permanent),
                     status_of(bounce.status), core::to_string(bounce.weight),
-                    bounce.message ? core::to_string(*bounce.message) : "-", domain_of(bounce.recipient)));
+                    bounce.message ? core::to_string(*bounce.message) : "-",
+                    recipients_.fields(bounce.recipient)));
     if (bounce.weight == core::VerdictWeight::alarm) alarm(news);
   }
 }

@@ -1,5 +1,6 @@
 // What is told of bounces in the log: one line an event, and an alarm where a class says that we or our
-// content are refused. Addresses and what the far side wrote are never in it. Loop thread.
+// content are refused. A recipient is in it as LogRecipients names him, what the far side wrote never. Loop
+// thread.
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 
 #include "core/log.h"
 #include "core/store.h"
+#include "daemon/app/log_recipients.h"
 #include "daemon/loop/handles.h"
 
 namespace mailotp::daemon {
@@ -18,7 +20,8 @@ namespace mailotp::daemon {
 class BounceLog {
  public:
   // An alarm of one class comes at most once a `period`, with the count of what came since the last one.
-  BounceLog(uv_loop_t* loop, core::Log& log, core::Millis period = core::Seconds{60});
+  BounceLog(uv_loop_t* loop, LogRecipients& recipients, core::Log& log,
+            core::Millis period = core::Seconds{60});
 
   void write(const std::vector<core::BounceNews>& bounces);
 
@@ -33,6 +36,7 @@ class BounceLog {
   void tell(std::size_t bounce_class);
   void next_period();
 
+  LogRecipients& recipients_;
   core::Log& log_;
   core::Millis period_;
   std::array<Alarm, core::k_bounce_classes> alarms_;

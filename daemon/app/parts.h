@@ -20,6 +20,7 @@
 #include "daemon/api/health.h"
 #include "daemon/api/in_force.h"
 #include "daemon/api/metrics_api.h"
+#include "daemon/api/refusal_notes.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/router.h"
 #include "daemon/api/services.h"
@@ -29,11 +30,13 @@
 #include "daemon/app/current_tokens.h"
 #include "daemon/app/delivery.h"
 #include "daemon/app/kernel_random.h"
+#include "daemon/app/log_recipients.h"
 #include "daemon/app/mailbox_watch.h"
 #include "daemon/app/named_files.h"
 #include "daemon/app/password_watch.h"
 #include "daemon/app/relay_board.h"
 #include "daemon/app/reload.h"
+#include "daemon/app/service_notices.h"
 #include "daemon/http/server.h"
 #include "daemon/loop/handles.h"
 #include "daemon/metrics/tally.h"
@@ -69,6 +72,7 @@ struct App::Parts {
   core::IdSource ids{random};
   Loop loop;
   std::optional<CurrentTokens> tokens;
+  std::optional<LogRecipients> log_recipients;
   std::optional<InForce> in_force;
   const core::WallTime started = wall_now();
   std::optional<Health> health;
@@ -81,6 +85,7 @@ struct App::Parts {
   std::optional<EventStreams> events;
   std::optional<Reload> reload;
   std::optional<RelayTests> relay_tests;
+  std::optional<RefusalNotes> refusals;
   std::optional<Apps> apps;
   std::optional<Services> services;
   Router apps_router;
@@ -100,6 +105,7 @@ struct App::Parts {
   std::optional<SignalWatch> interrupt;
   std::optional<SignalWatch> hang_up;
   std::optional<Timer> drain_limit;
+  std::optional<ServiceNotices> notices;
 
   std::vector<std::string> suspended;  // relays, from before the start
   bool draining = false;
@@ -127,6 +133,7 @@ struct App::Parts {
   void take_over_relays(const core::Config& before, const ConfigChanges& changes);
   void take_over_apps(TakenOver& next);
   void announce();
+  [[nodiscard]] std::vector<WatchedPart> watched_parts() const;
   void drain();
   void drained_one();
   void stop_now();

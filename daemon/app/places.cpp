@@ -25,6 +25,18 @@ std::string program_directory() {
   return error ? std::string{} : path.parent_path().string();
 }
 
+// Where the agents lie beside the daemon it is a build tree, build/<preset>/bin; else they are installed.
+bool in_build_tree() {
+  return ::access((program_directory() + "/mailotp-smtp").c_str(), X_OK) == 0;
+}
+
+// A part of the installation that this program belongs to: all of it is under one prefix, wherever that was
+// put.
+std::string installed(const std::string& part) {
+  const auto prefix = std::filesystem::path(program_directory()).parent_path().string();
+  return (prefix.empty() ? "/usr" : prefix) + "/" + part;
+}
+
 core::Result<> make_directory(const std::string& path, mode_t mode) {
   if (::mkdir(path.c_str(), mode) == 0 || errno == EEXIST) return {};
   return core::fail(core::Errc::io, fmt::format("{} cannot be made: {}", path, std::strerror(errno)));
@@ -114,15 +126,13 @@ core::MailboxHello mailbox_hello(const core::BouncesConfig& bounces, const core:
 }
 
 std::string agent_program(const std::string& name) {
-  std::string beside = program_directory() + "/" + name;
-  return ::access(beside.c_str(), X_OK) == 0 ? beside : "/usr/libexec/mailotpd/" + name;
+  return in_build_tree() ? program_directory() + "/" + name : installed("libexec/mailotpd/" + name);
 }
 
 std::vector<std::string> template_directories(const core::Config& config) {
-  const std::string source_tree = program_directory() + "/../../../templates";  // from build/<preset>/bin
-  std::error_code error;
-  const bool in_build_tree = std::filesystem::is_directory(source_tree, error);
-  return {in_build_tree ? source_tree : "/usr/share/mailotpd/templates", config.daemon.templates};
+  return {
+      in_build_tree() ? program_directory() + "/../../../templates" : installed("share/mailotpd/templates"),
+      config.daemon.templates};
 }
 
 core::Result<> make_directories(const core::Config& config) {

@@ -25,9 +25,11 @@ namespace mailotp::daemon {
 [[nodiscard]] core::RelaySettings settings_of(const core::RelayConfig& relay);
 [[nodiscard]] core::MailboxHello mailbox_hello(const core::BouncesConfig& bounces,
                                                const core::Config& config);
-// The agent's program: beside this one (a build tree), else where packages install it.
+// The agent's program: beside this one (a build tree), else in libexec/mailotpd of the prefix that this one
+// is under.
 [[nodiscard]] std::string agent_program(const std::string& name);
-// In the order of load: what comes with the program, then the operator's own.
+// In the order of load: what comes with the program (in the build tree, or the prefix), then the operator's
+// own.
 [[nodiscard]] std::vector<std::string> template_directories(const core::Config& config);
 // The state folder and the capture relay's maildir, made when their parents exist. Errc::io.
 [[nodiscard]] core::Result<> make_directories(const core::Config& config);

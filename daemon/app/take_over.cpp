@@ -12,9 +12,8 @@ void App::Parts::take_over(TakenOver& next) {
   const std::shared_ptr<const Configured> before = in_force->hold();
   tokens->replace(*std::move(next.tokens));
   in_force->replace(next.configured);
-  reader->tell([limits = core::limit_rules(next.configured->config)](core::StoreReader& to) {
-    to.take_over(limits);
-  });
+  reader->tell(
+      [limits = core::limit_rules(next.configured->config)](core::StoreReader& to) { to.take_over(limits); });
   take_over_relays(before->config, next.changes);
   take_over_apps(next);
   // Who is which app may have changed: nobody goes on listening as who he was.

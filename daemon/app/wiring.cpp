@@ -67,8 +67,7 @@ std::vector<PasswordWatch::File> App::Parts::password_files() {
     files.push_back({relay_password(relay.name), [relay] { return password_file_of(relay); }, changed});
   }
   if (mailbox) {
-    files.push_back({k_mailbox_password,
-                     [bounces = *config().bounces] { return password_file_of(bounces); },
+    files.push_back({k_mailbox_password, [bounces = *config().bounces] { return password_file_of(bounces); },
                      [this](core::Secret password) { mailbox->set_password(std::move(password)); }});
   }
   return files;
@@ -81,7 +80,7 @@ void App::Parts::connect(std::vector<store::KeyId> keys) {
   if (config().bounces) connect_mailbox();
   passwords->watch(password_files());
   passwords->know();
-  bounce_log.emplace(&loop.loop, log);
+  bounce_log.emplace(&loop.loop, *log_recipients, log);
   delivery->connect(*store, *agent, *board, *waits, *events, *relay_tests, *bounce_log);
 }
 
@@ -91,9 +90,10 @@ void App::Parts::connect_api(std::vector<store::KeyId> keys) {
   reload.emplace(&loop.loop, loaded.path, *in_force, std::move(keys), *store, *tokens, log,
                  [this](TakenOver& next) { take_over(next); });
   relay_tests.emplace([this](const core::TestRelay& order) { agent->test(order); });
+  refusals.emplace(*store);
   apps.emplace(*in_force, log);
   services.emplace(Services{*in_force, *apps, *store, *reader, *waits, *events, *health, *relay_tests,
-                            [this](ReloadDone done) { reload->run(std::move(done)); },
+                            *refusals, [this](ReloadDone done) { reload->run(std::move(done)); },
                             [this](const core::SuspendRelay& order) { obey(order); }, ids, random, log});
   add_shared_api(apps_router, *services, Audience::app);
   add_apps_api(apps_router, *services);

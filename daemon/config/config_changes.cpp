@@ -66,6 +66,7 @@ class Comparing {
     keep("daemon.admin_group", before.admin_group, after.admin_group);
     keep("daemon.metrics_socket", before.metrics_socket, after.metrics_socket);
     keep("daemon.log", before.log, after.log);
+    keep("daemon.log_level", before.log_level, after.log_level);
   }
 
   // Each mode has relays that the other must not use, and a brake of its own.

@@ -27,6 +27,11 @@ constexpr std::array<Choice<core::LogFormat>, 4> k_log_formats{{{"auto", core::L
                                                                 {"text", core::LogFormat::text},
                                                                 {"json", core::LogFormat::json},
                                                                 {"journal", core::LogFormat::journal}}};
+constexpr std::array<Choice<core::LogLevel>, 5> k_log_levels{{{"debug", core::LogLevel::debug},
+                                                              {"info", core::LogLevel::info},
+                                                              {"notice", core::LogLevel::notice},
+                                                              {"warning", core::LogLevel::warning},
+                                                              {"error", core::LogLevel::error}}};
 constexpr std::array<Choice<core::Verp>, 3> k_verps{
     {{"recipient", core::Verp::recipient}, {"message", core::Verp::message}, {"off", core::Verp::off}}};
 constexpr std::array<Choice<core::RelayKind>, 2> k_relay_kinds{
@@ -92,6 +97,7 @@ core::DaemonConfig read_daemon(const Node* table, Findings& findings) {
   in.text("key_file", out.key_file, absolute_path);
   in.text("templates", out.templates, absolute_path);
   in.choice("log", out.log, k_log_formats);
+  in.choice("log_level", out.log_level, k_log_levels);
   in.finish();
   return out;
 }

@@ -98,6 +98,10 @@ void Connection::drain() {
     close();
     return;
   }
+  if (!parser_.idle()) {
+    const std::uint64_t until = after(patience(server_.limits.request));
+    request_until_ = request_until_ == 0 ? until : std::min(request_until_, until);
+  }
   update_reading();
   arm_for_state();
 }
@@ -286,7 +290,7 @@ void Connection::linger() {
   }
   lingering_ = true;
   update_reading();
-  arm(server_.limits.linger);
+  arm(patience(server_.limits.linger));
 }
 
 void Connection::input_ended() {
@@ -314,7 +318,7 @@ void Connection::update_reading() {
 void Connection::arm_for_state() {
   if (closing_ || lingering_) return;  // the linger time runs from its beginning
   if (!outgoing_.empty()) {
-    arm(server_.limits.write_stall);
+    arm(patience(server_.limits.write_stall));
   } else if (exchange_ || turn_) {
     // Without reading, only looking tells whether the client is still there.
     if (reading_) {
@@ -325,9 +329,14 @@ void Connection::arm_for_state() {
   } else if (parser_.idle()) {
     arm(server_.limits.idle);
   } else {
-    if (request_until_ == 0) request_until_ = after(server_.limits.request);
+    if (request_until_ == 0) request_until_ = after(patience(server_.limits.request));
     arm_at(request_until_);
   }
+}
+
+// A stop does not wait for slow clients.
+std::chrono::milliseconds Connection::patience(std::chrono::milliseconds usual) const {
+  return draining_ ? std::min(usual, server_.limits.drain) : usual;
 }
 
 std::uint64_t Connection::after(std::chrono::milliseconds wait) const {
@@ -354,7 +363,7 @@ void Connection::expired() {
       return;
     }
     unsent_ = unsent;
-    arm(server_.limits.write_stall);
+    arm(patience(server_.limits.write_stall));
   } else if (exchange_ || turn_) {
     if (peer_is_gone()) {
       close();
@@ -370,7 +379,7 @@ void Connection::expired() {
     close();
   } else {
     HeadFailure failure;
-    failure.problem.problem = Problem::malformed_request;
+    failure.problem.problem = draining_ ? Problem::shutting_down : Problem::malformed_request;
     failure.problem.detail = "the request did not come to its end in time";
     refuse(failure);
   }

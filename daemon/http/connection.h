@@ -108,6 +108,7 @@ class Connection {
 
   void arm_for_state();
   void arm(std::chrono::milliseconds wait) { arm_at(after(wait)); }
+  [[nodiscard]] std::chrono::milliseconds patience(std::chrono::milliseconds usual) const;
   void arm_at(std::uint64_t deadline);
   [[nodiscard]] std::uint64_t after(std::chrono::milliseconds wait) const;
   void disarm() { deadline_ = 0; }

@@ -25,6 +25,9 @@ struct HttpLimits {
   std::chrono::milliseconds request{10000};      // from the first byte of a request to its last
   std::chrono::milliseconds write_stall{30000};  // an answer of which the client takes nothing
   std::chrono::milliseconds linger{2000};  // after a refusal: for the client to stop sending and read it
+  // While the server drains, in place of longer ones of these: for a request that has begun, to come to its
+  // end, and for a client that takes nothing.
+  std::chrono::milliseconds drain{1000};
   std::chrono::milliseconds gone_interval{500};  // how often a client that is not being read is looked at
 };
 

@@ -207,6 +207,10 @@ void StoreThread::look() {
     pause_until_ = {};
   }
   closed_ = seen.closed.has_value();
+  Delivery sign;
+  sign.looked = true;
+  deliveries_.push(std::move(sign));
+  wakeup_.send();
 }
 
 // Within a second of a step every time that is still to come has moved with the clock: nothing expires early
@@ -409,9 +413,10 @@ void StoreThread::note_health(const core::Committed& committed) {
 
 void StoreThread::deliver() {
   for (Delivery& delivery : deliveries_.take(k_waiting_commands)) {
+    ++heard_;
     MAILOTP_CRASH_POINT_IF(!delivery.completions.empty(), "committed");
     if (delivery.cost) observer_.on_commit(delivery.committed, *delivery.cost);
-    if (!delivery.stopped) note_health(delivery.committed);
+    if (!delivery.stopped && !delivery.looked) note_health(delivery.committed);
     // Jobs leave before the answers are written: the mail is on its way while the app still reads.
     give_out(delivery);
     for (std::size_t i = 0; i < delivery.completions.size(); ++i) {

@@ -71,6 +71,9 @@ class StoreThread {
   // Takes back all places: the agent is gone. Jobs that a commit under way claims for it are not given to
   // the next one, whose places they would not be counted in: they come back as not sent.
   void revoke();
+  // For who watches: how often the thread has been heard of, ever. It says something at least once a second,
+  // unless it is stuck. Loop thread.
+  [[nodiscard]] std::uint64_t signs_of_life() const { return heard_; }
 
   // Commits what was submitted, closes the store, then calls `stopped` on the loop.
   void stop(std::function<void()> stopped);
@@ -94,6 +97,7 @@ class StoreThread {
     core::Committed committed;       // or the error that a checkpoint or a look has found, alone
     std::optional<CommitCost> cost;  // absent: there was no commit
     std::uint64_t revoked = 0;       // how often, as this commit knew it
+    bool looked = false;             // nothing but a sign of life
     bool stopped = false;
   };
 
@@ -123,6 +127,7 @@ class StoreThread {
   std::function<void()> stopped_;
   core::Result<> health_;      // loop thread
   std::uint64_t revoked_ = 0;  // loop thread: calls of revoke()
+  std::uint64_t heard_ = 0;    // loop thread
   std::chrono::steady_clock::time_point next_bad_row_;
 
   // Store thread only.

@@ -214,6 +214,31 @@ TEST_CASE("an agent that falls silent is killed, and its jobs come back") {
   CHECK(supervised.lost[0][0].key == samples::key());
 }
 
+TEST_CASE("an agent gives signs of life while it answers, and there are none to expect while it is away") {
+  Supervised supervised("");
+  supervised.options.beat = core::Millis{10};
+  supervised.options.missed_beats = 100;
+  supervised.options.backoff_first = core::Millis{200};
+  supervised.start();
+  CHECK_FALSE(supervised.agent->signs_of_life());
+  supervised.run_until([&] { return supervised.agent->ready(); });
+  const auto first = supervised.agent->signs_of_life();
+  REQUIRE(first);
+  supervised.run_until([&] { return *supervised.agent->signs_of_life() > *first + 3; });
+  supervised.kill_agent(SIGSTOP);
+  // It is silent until it is killed for it.
+  std::uint64_t last = 0;
+  supervised.run_until([&] {
+    if (supervised.log.count("event=agent_killed") > 0) return true;
+    last = supervised.agent->signs_of_life().value();
+    return false;
+  });
+  supervised.run_until([&] { return !supervised.agent->signs_of_life(); });
+  CHECK_FALSE(supervised.agent->ready());
+  supervised.run_until([&] { return supervised.readies.size() == 2; });
+  CHECK(supervised.agent->signs_of_life().value() > last);
+}
+
 TEST_CASE("an agent that answers its beats lives on") {
   Supervised supervised("");
   supervised.options.beat = core::Millis{1};

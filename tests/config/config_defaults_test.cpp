@@ -39,6 +39,7 @@ TEST_CASE("config: defaults of [daemon] and [mail]") {
   CHECK(config.daemon.key_file == "/etc/mailotpd/otp.key");
   CHECK(config.daemon.templates == "/etc/mailotpd/templates");
   CHECK(config.daemon.log == core::LogFormat::automatic);
+  CHECK(config.daemon.log_level == core::LogLevel::info);
   CHECK(config.mail.verp == core::Verp::recipient);
   CHECK(config.mail.dsn == Strings{"failure", "delay"});
   CHECK(config.mail.locale == "en");

@@ -300,6 +300,13 @@ TEST_CASE("config: the other choices of each enum") {
   CHECK(log("auto") == core::LogFormat::automatic);
   CHECK(log("text") == core::LogFormat::text);
   CHECK(log("journal") == core::LogFormat::journal);
+  const auto level = [](const char* name) {
+    return load(sample_with("[daemon]\nlog_level = \"" + std::string(name) + "\"\n")).daemon.log_level;
+  };
+  CHECK(level("debug") == core::LogLevel::debug);
+  CHECK(level("notice") == core::LogLevel::notice);
+  CHECK(level("warning") == core::LogLevel::warning);
+  CHECK(level("error") == core::LogLevel::error);
   CHECK(load(sample_with("tls = \"starttls\"\nauth = \"auto\"\nkind = \"smtp\"\n")).relays[0].auth ==
         core::AuthMode::automatic);
 }

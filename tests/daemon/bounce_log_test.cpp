@@ -1,7 +1,9 @@
 // What is told of bounces: never an address, never what the far side wrote; alarms are counted.
 #include "daemon/app/bounce_log.h"
 
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -22,10 +24,16 @@ struct Lines final : core::Log {
   std::vector<std::string> events, alarms;
 };
 
+daemon::LogRecipients recipients_with(char key, core::LogLevel least) {
+  auto made = daemon::LogRecipients::create(core::Secret(std::string(32, key)), least);
+  REQUIRE(made);
+  return std::move(*made);
+}
+
 struct Fixture {
   explicit Fixture(core::Millis period) {
     REQUIRE(uv_loop_init(&loop) == 0);
-    bounces.emplace(&loop, log, period);
+    bounces.emplace(&loop, recipients, log, period);
   }
   ~Fixture() {
     bounces.reset();
@@ -36,6 +44,7 @@ struct Fixture {
   Fixture& operator=(const Fixture&) = delete;
   uv_loop_t loop{};
   Lines log;
+  daemon::LogRecipients recipients = recipients_with('k', core::LogLevel::info);
   std::optional<daemon::BounceLog> bounces;
 };
 
@@ -60,7 +69,9 @@ TEST_CASE("bounce log: one line an event, without the address and the diagnostic
   REQUIRE(f.log.events.size() == 1);
   CHECK(f.log.events[0] ==
         "event=bounce source=dsn kind=bounce class=user-unknown permanent=yes status=5.7.1 weight=hard "
-        "message=0190b5a0-7c1e-7e3a-9f00-0123456789ab domain=example.net");
+        "message=0190b5a0-7c1e-7e3a-9f00-0123456789ab " +
+            f.recipients.fields("alice.secret@example.net"));
+  CHECK(f.log.events[0].find("alice") == std::string::npos);
   CHECK(f.log.alarms.empty());
 }
 
@@ -77,11 +88,37 @@ TEST_CASE("bounce log: what a stranger's mail names cannot forge a field") {
   forged.bounce.permanent = false;
   f.bounces->write({forged});
   REQUIRE(f.log.events.size() == 3);
-  CHECK(f.log.events[0] ==
-        "event=bounce source=dsn kind=bounce class=unknown permanent=unknown status=- weight=none message=- "
-        "domain=-");
-  CHECK(f.log.events[1] == f.log.events[0]);
-  CHECK(f.log.events[2].ends_with("permanent=no status=- weight=none message=- domain=-"));
+  CHECK(
+      f.log.events[0] ==
+      "event=bounce source=dsn kind=bounce class=unknown permanent=unknown status=- weight=none message=- " +
+          f.recipients.fields("x@example.net event=started"));
+  for (const std::string& line : f.log.events) {
+    CHECK(line.ends_with(" domain=-"));
+    CHECK(line.find("started") == std::string::npos);
+  }
+  CHECK(f.log.events[2].find("permanent=no status=- weight=none message=- recipient_hash=") !=
+        std::string::npos);
+}
+
+TEST_CASE("a recipient in a log: one hash for all spellings, another under another key") {
+  auto names = recipients_with('k', core::LogLevel::info);
+  const std::string alice = names.fields("alice@example.net");
+  CHECK(alice.size() == std::string("recipient_hash=0123456789abcdef domain=example.net").size());
+  CHECK(alice.ends_with(" domain=example.net"));
+  CHECK(alice.find("alice") == std::string::npos);
+  CHECK(names.fields("ALICE@Example.NET") == alice);
+  CHECK(names.fields("alise@example.net") != alice);
+  CHECK(recipients_with('l', core::LogLevel::info).fields("alice@example.net") != alice);
+}
+
+TEST_CASE("a recipient in a log: in debug in full, and nothing that could pass for a field") {
+  auto names = recipients_with('k', core::LogLevel::info);
+  auto in_full = recipients_with('k', core::LogLevel::debug);
+  CHECK(in_full.fields("Alice@example.net") ==
+        names.fields("alice@example.net") + " recipient=\"Alice@example.net\"");
+  const std::string odd = in_full.fields("\"a b\"@example.net");
+  CHECK(std::count(odd.begin(), odd.end(), '"') == 2);
+  CHECK(in_full.fields("x\" event=started") == names.fields("x\" event=started"));
 }
 
 TEST_CASE("bounce log: an alarm at once, the next ones with their count, once a period and class") {

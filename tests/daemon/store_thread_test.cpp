@@ -186,6 +186,22 @@ TEST_CASE(
   CHECK(filed.size() == 2);
 }
 
+TEST_CASE(
+    "the thread gives signs of life with nothing to do, and none of them passes for a store that is well") {
+  Fixture f;
+  f.thread.start({});
+  f.loop.until([&] { return f.thread.signs_of_life() >= 2; });
+  f.failures = 1'000'000;
+  f.thread.settle(fact());
+  f.loop.until([&] { return !f.healthy; });
+  const std::uint64_t seen = f.thread.signs_of_life();
+  f.loop.until([&] { return f.thread.signs_of_life() >= seen + 3; });
+  CHECK_FALSE(f.healthy);
+  f.failures = 0;
+  f.loop.until([&] { return f.healthy; });
+  f.stop();
+}
+
 TEST_CASE("no mail is written before an earlier one that waits: it would stand for it after a crash") {
   Fixture f;
   f.failures = 1;
@@ -405,6 +421,10 @@ struct ModelReader final : core::StoreReader {
   core::Result<core::PageOf<core::SuppressionView>> suppressions(const std::string&, const core::Page&,
                                                                  core::WallTime) override {
     return core::PageOf<core::SuppressionView>{};
+  }
+  core::Result<core::PageOf<core::TimelineItem>> timeline(const core::TimelineFilter&,
+                                                          const core::Page&) override {
+    return core::PageOf<core::TimelineItem>{};
   }
   core::Result<core::EventPage> events(const core::EventFilter&) override { return core::EventPage{}; }
   core::Result<std::int64_t> newest_event() override { return 0; }

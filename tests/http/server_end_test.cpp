@@ -353,6 +353,45 @@ TEST_CASE("a request half read when the drain began is read to its end") {
   CHECK(fixture.pump([&] { return drained; }));
 }
 
+TEST_CASE("a drain waits neither for a request that does not end nor for a client that takes nothing") {
+  Fixture fixture;
+  fixture.limits.drain = milliseconds(50);
+  fixture.limits.header_bytes = 64 * 1024 * 1024;  // not what ends it
+  fixture.start([](HttpRequest, Responder responder) {
+    responder.respond(test::text_answer(std::string(4 * 1024 * 1024, 'L')));
+  });
+  Client& partial = fixture.connect();
+  partial.send(k_get.substr(0, 10));
+  Client& trickling = fixture.connect();
+  trickling.send("GET / HTTP/1.1\r\nX: ");
+  Client& stalled = fixture.connect();
+  stalled.stop_reading();
+  stalled.send(k_get);
+  Client& reading = fixture.connect();
+  reading.send(k_get);
+  REQUIRE(fixture.pump([&] {
+    return fixture.server->connections() == 4 &&
+           partial.unsent() + trickling.unsent() + stalled.unsent() == 0 && !reading.received().empty();
+  }));
+  bool drained = false;
+  fixture.server->drain([&] { drained = true; });
+  REQUIRE(fixture.pump([&] {
+    if (trickling.unsent() == 0 && trickling.received().empty()) trickling.send("y");
+    return drained;
+  }));
+  for (Client* client : {&partial, &trickling}) {
+    const auto answer = fixture.answer(*client);
+    REQUIRE(answer);
+    CHECK(answer->status == 503);
+    CHECK(answer->body.find("shutting_down") != std::string::npos);
+    CHECK(answer->header("Connection") == "close");
+  }
+  CHECK(fixture.answer(reading)->body.size() == 4 * 1024 * 1024);
+  stalled.read_again();
+  REQUIRE(fixture.pump([&] { return stalled.ended(); }));
+  CHECK_FALSE(stalled.take());
+}
+
 TEST_CASE("a drain without connections ends at once; the server may be destroyed when close is done") {
   Fixture fixture;
   fixture.start();

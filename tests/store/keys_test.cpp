@@ -122,6 +122,14 @@ TEST_CASE("a sealed value opens for its own record, kind and key only") {
   CHECK_FALSE(ring.unseal(key, Sealed::content, id, sealed->substr(0, 27)));
 }
 
+TEST_CASE("the key of the log is of its own, from the writing key") {
+  const auto key = key_ring({'a', 'b'}).log_key();
+  CHECK(key.size() == 32);
+  CHECK(key.reveal() != key_ring({'a'}).token_keys()[0].reveal());
+  CHECK(key.reveal() == key_ring({'a'}).log_key().reveal());
+  CHECK(key.reveal() != key_ring({'b', 'a'}).log_key().reveal());
+}
+
 TEST_CASE("the keys of tokens are of their own, one from each key, the writing one's first") {
   const auto tokens = key_ring({'a', 'b'}).token_keys();
   REQUIRE(tokens.size() == 2);

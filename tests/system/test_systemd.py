@@ -1,16 +1,25 @@
-"""As a service: sockets passed by name, READY and STOPPING, and units that systemd's own tool finds no fault in."""
+"""As a service: sockets passed by name, READY and STOPPING, units that systemd's own tool finds no fault in, and the
+daemon under the filter of its unit."""
+import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import unittest
 
-from harness import BIN, BOUND, Client, SystemTest, wait_for
+from harness import BIN, BOUND, Client, SystemTest, code_in, parse_mail, wait_for
 
-UNITS = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir, "systemd")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "smtp"))
+from scripted_relay import ScriptedRelay  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+UNITS = os.path.join(HERE, os.pardir, os.pardir, "systemd")
+UNIT = os.path.join(UNITS, "mailotpd.service")
+SANITIZED = os.environ.get("MAILOTP_SANITIZERS", "0") == "1"
 
 
 class Service(SystemTest):
@@ -90,8 +99,9 @@ class Units(unittest.TestCase):
                     continue
                 with open(os.path.join(UNITS, name), encoding="utf-8") as unit:
                     text = unit.read()
-                # Neither program nor manual page is installed where it is tested.
+                # Neither the programs nor the manual page are installed where it is tested.
                 text = text.replace("/usr/sbin/mailotpd", os.path.join(BIN, "mailotpd"))
+                text = text.replace("/usr/bin/mailotpctl", os.path.join(BIN, "mailotpctl"))
                 text = re.sub(r"^Documentation=.*\n", "", text, flags=re.MULTILINE)
                 with open(os.path.join(folder, name), "w", encoding="utf-8") as unit:
                     unit.write(text)
@@ -100,6 +110,114 @@ class Units(unittest.TestCase):
             done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=BOUND,
                                   check=False, env={**os.environ, "SYSTEMD_UNIT_PATH": folder + ":"})
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+
+    def test_exposure(self):
+        """At most 1.3 of 10, and what is left is what the daemon cannot do without."""
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=13", "--no-pager",
+                               "--json=pretty", UNIT], capture_output=True, text=True, timeout=BOUND, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        left = {item["json_field"] for item in json.loads(done.stdout) if item["exposure"] not in (None, "", "0")}
+        self.assertEqual(left, {
+            "PrivateNetwork", "RestrictAddressFamilies_AF_INET_INET6", "IPAddressDeny",  # the relays
+            "RestrictAddressFamilies_AF_UNIX", "PrivateUsers",                           # the applications, by their uid
+            "ProcSubset",                                                                # the boot id
+            "RootDirectoryOrRootImage",                                                  # users, resolver, certificates
+            "DeviceAllow",                                                               # ProtectClock= brings the clock
+        })
+
+
+@unittest.skipIf(SANITIZED, "a sanitizer asks the system for more")
+class Sandbox(SystemTest):
+    """What sandbox.py takes away is taken away, and nothing of it is missed."""
+
+    def inside(self, *command):
+        return [sys.executable, "-B", os.path.join(HERE, "sandbox.py"), UNIT, *command]
+
+    def test_what_is_forbidden(self):
+        tries = """
+import ctypes, mmap, os, resource, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def outcome(call):
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+def limit():
+    if libc.syscall(ctypes.c_long(160 if os.uname().machine == "x86_64" else 164), 7, ctypes.create_string_buffer(16)):
+        raise OSError(ctypes.get_errno(), "setrlimit")
+print([outcome(call) for call in (
+    lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0), lambda: os.chown("/tmp", 0, 0),
+    lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC), lambda: os.nice(1), limit,
+    lambda: socket.socket(socket.AF_INET).close(), lambda: resource.getrlimit(resource.RLIMIT_NOFILE))])
+"""
+        done = subprocess.run(self.inside("/usr/bin/python3", "-c", tries), capture_output=True, text=True, timeout=BOUND,
+                              check=False)
+        self.assertEqual((done.stdout, done.stderr), ("[97, 1, 1, 1, 1, None, None]\n", ""))
+
+    def test_daemon_and_agents_work(self):
+        relay = ScriptedRelay().start()
+        self.addCleanup(relay.stop)
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            port = nobody.getsockname()[1]
+        secret = {"username": "bounces", "password_file": "imap.password"}
+        daemon = self.new_daemon(
+            daemon={"mode": "production"},
+            relay={"name": "first", "host": "localhost", "port": relay.port, "tls": "none", "auth": "none"},
+            bounces={"host": "localhost", "port": port, "tls": "none", **secret})
+        secret["password_file"] = os.path.join(daemon.folder, "imap.password")
+        with open(secret["password_file"], "w", encoding="ascii") as file:
+            os.chmod(file.name, 0o600)
+            file.write("secret\n")
+        daemon.write_config(
+            daemon={"mode": "production"},
+            relay={"name": "first", "host": "localhost", "port": relay.port, "tls": "none", "auth": "none"},
+            bounces={"host": "localhost", "port": port, "tls": "none", **secret})
+        command = daemon.command
+        daemon.command = lambda *more: self.inside(*command(*more))
+        daemon.start()
+        challenge = self.expect(daemon.api("POST", "/v1/challenges", {"recipient": "a@example.org"}), 201)
+        raw = wait_for(lambda: relay.mails, daemon.log_tail)[0]
+        checked = daemon.api("POST", f"/v1/challenges/{challenge['id']}/check", {"code": code_in(parse_mail(raw))})
+        self.assertEqual(self.expect(checked, 200)["result"], "valid")
+        # It looked the name up, and nobody was there: no call of it was refused.
+        wait_for(lambda: re.search(r"event=mailbox_down .*refused", daemon.log()), daemon.log_tail)
+        done = subprocess.run(self.inside(os.path.join(BIN, "mailotpctl"), "--socket", daemon.admin_socket, "reload"),
+                              capture_output=True, text=True, timeout=BOUND, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(daemon.stop(), 0, daemon.log_tail())
+        self.assertNotRegex(daemon.log(), "not permitted|not supported|agent_killed|agent_unconfined|start_failed")
+
+
+class Credentials(SystemTest):
+    def test_every_secret_as_the_unit_names_it(self):
+        """As LoadCredential= hands them over; of the files that the configuration names there is none."""
+        with open(UNIT, encoding="utf-8") as unit:
+            key, *passwords = re.findall(r"LoadCredential=([^:]+):", unit.read())
+        folder = tempfile.mkdtemp(prefix="mailotp-", dir="/tmp")
+        self.addCleanup(shutil.rmtree, folder)
+        for name in passwords:
+            with open(os.path.join(folder, name), "w", encoding="ascii") as file:
+                os.chmod(file.name, 0o400)
+                file.write(f"the {name}")
+        relay = ScriptedRelay(users={"apikey": "the relay-primary-password"}).start()
+        self.addCleanup(relay.stop)
+        missing = "/nowhere/password"
+        daemon = self.new_daemon(
+            daemon={"mode": "production"},
+            relay={"name": "primary", "host": "127.0.0.1", "port": relay.port, "tls": "none", "auth": "plain",
+                   "username": "apikey", "password_file": missing},
+            bounces={"host": "127.0.0.1", "port": relay.port, "tls": "none", "username": "bounces",
+                     "password_file": missing})
+        self.assertFalse(os.path.exists(daemon.key))
+        daemon.key = os.path.join(folder, key)
+        daemon.launch({"CREDENTIALS_DIRECTORY": folder})
+        daemon.wait_ready()
+        self.expect(daemon.api("POST", "/v1/challenges", {"recipient": "a@example.org"}), 201)
+        wait_for(lambda: relay.mails, daemon.log_tail)
+        wait_for(lambda: "event=agent_ready agent=imap" in daemon.log(), daemon.log_tail)
+        self.assertNotIn("password_unreadable", daemon.log())
+        self.assertEqual(daemon.stop(), 0, daemon.log_tail())
 
 
 if __name__ == "__main__":
