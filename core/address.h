@@ -27,6 +27,7 @@ struct Address {
 struct NamedAddress {
   std::string name;  // display name, UTF-8, without quotes; may be empty
   Address address;
+  bool operator==(const NamedAddress&) const = default;
 };
 
 // "Name <a@b>", "\"Na, me\" <a@b>" or "a@b".

@@ -18,6 +18,7 @@ struct AppRules {
   // As what every id appears that this process's user namespace hides: it names nobody, and fits no rule.
   std::optional<std::uint32_t> hidden_uid;
   std::optional<std::uint32_t> hidden_gid;
+  bool operator==(const AppRules&) const = default;
 };
 
 struct PeerIds {

@@ -36,6 +36,7 @@ struct BreakerPolicy {
   Millis refused{60'000};  // AUTH was refused, or its certificate is no good
   Millis probe{1'000};     // of a doubtful relay; of an open one when no relay can be used
   int jitter_percent = 20;
+  bool operator==(const BreakerPolicy&) const = default;
 };
 
 class Breaker {
@@ -48,6 +49,8 @@ class Breaker {
   // What was wrong may have been put right (another password, the operator's resume): closed, nothing
   // counted.
   void reset();
+  // From the next failure on.
+  void set_policy(const BreakerPolicy& policy) { policy_ = policy; }
 
   // When a probe should be sent; absent: not now, or one is under way. `alone`: no relay can be used.
   [[nodiscard]] std::optional<Millis> probe_at(bool alone) const;

@@ -42,6 +42,7 @@ struct DaemonConfig {
   std::string templates = "/etc/mailotpd/templates";
   LogFormat log = LogFormat::automatic;
   LogLevel log_level = LogLevel::info;  // the least that is logged; debug: with recipients in full
+  bool operator==(const DaemonConfig&) const = default;
 };
 
 struct MailConfig {
@@ -51,6 +52,7 @@ struct MailConfig {
   Verp verp = Verp::recipient;
   std::vector<std::string> dsn{"failure", "delay"};
   std::string locale = "en";
+  bool operator==(const MailConfig&) const = default;
 };
 
 struct RelayConfig {
@@ -69,6 +71,7 @@ struct RelayConfig {
   int priority = 10;
   std::optional<Rate> rate;
   std::optional<Rate> quota;
+  bool operator==(const RelayConfig&) const = default;
 };
 
 struct BouncesConfig {
@@ -85,6 +88,7 @@ struct BouncesConfig {
   std::string unrecognised = "Unrecognised";
   ForeignMail foreign = ForeignMail::leave;
   Seconds poll{60};  // 1 s to 1 h: the mailbox is looked at so often although it tells of new mail
+  bool operator==(const BouncesConfig&) const = default;
 };
 
 struct PurposeConfig {
@@ -97,6 +101,7 @@ struct PurposeConfig {
   Seconds cooldown{30};                            // 0 to 1 h
   ResendMode resend = ResendMode::same;
   Seconds usable_minimum{60};  // less than ttl
+  bool operator==(const PurposeConfig&) const = default;
 };
 
 using Purposes = std::map<std::string, PurposeConfig>;
@@ -123,18 +128,21 @@ struct LimitsConfig {
   std::vector<Rate> client_sends{{30, Seconds{3600}}};
   std::vector<Rate> app_sends;
   std::vector<Rate> global_sends;
+  bool operator==(const LimitsConfig&) const = default;
 };
 
 // How much is taken before new work is refused.
 struct IntakeConfig {
   std::int64_t max_open_messages = 1'000'000;
   std::int64_t min_free_disk = 64LL << 20;  // bytes in the state folder; 0: not looked at
+  bool operator==(const IntakeConfig&) const = default;
 };
 
 struct BrakeConfig {
   int ratio = 20;
   int floor = 200;
   Seconds period{600};
+  bool operator==(const BrakeConfig&) const = default;
 };
 
 struct AppConfig {
@@ -148,6 +156,7 @@ struct AppConfig {
   std::vector<std::string> purposes;  // empty: all
   std::optional<NamedAddress> from;
   std::string domain;
+  bool operator==(const AppConfig&) const = default;
 };
 
 [[nodiscard]] inline bool may_use(const AppConfig& app, const std::string& purpose) {
@@ -160,6 +169,7 @@ struct RetentionConfig {
   Seconds messages{30 * 86400};
   Seconds events{90 * 86400};
   Seconds bounces{30 * 86400};
+  bool operator==(const RetentionConfig&) const = default;
 };
 
 struct Config {

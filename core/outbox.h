@@ -168,6 +168,7 @@ struct DeliveryPolicy {
   // Templated mail, which is no code: it has days.
   std::vector<Millis> retry_templated{Millis{60'000},  Millis{120'000}, Millis{240'000},
                                       Millis{480'000}, Millis{960'000}, Millis{1'800'000}};
+  bool operator==(const DeliveryPolicy&) const = default;
 };
 
 // Total: every (state, event) pair has an answer; an event that means nothing leaves the row as it was with a

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -34,6 +35,8 @@
 #include "core/time.h"
 
 namespace mailotp::core {
+
+struct StoreRules;  // core/store_rules.h
 
 // Who caused a change; goes into the event log.
 enum class ActorKind : std::uint8_t { app = 0, operator_ = 1, daemon = 2 };
@@ -154,7 +157,7 @@ enum class RefusalKind : std::uint8_t {
   overloaded,            // too many open messages, or too little free disk
   idempotency_mismatch,  // the key was used with another request
   recipient_suppressed,  // `suppression` is set
-  keys_missing,          // ReplaceKeys lacks one that rows need: detail names it
+  keys_missing,          // TakeOver lacks one that rows need: detail names it
 };
 struct Limit {
   std::string name;
@@ -511,18 +514,20 @@ struct NoteRefusal {
   Actor actor;
 };
 
-// The key file was read again. Answers Done, or Refusal keys_missing: nothing has changed.
-struct ReplaceKeys {
+// Configuration and key file were read again: all of it counts from this commit on. Answers Done, or Refusal
+// keys_missing: nothing has changed.
+struct TakeOver {
   WallTime at;
-  std::vector<Secret> keys;  // the first one writes
-  std::string source;        // for errors: the file's path
+  std::vector<Secret> keys;                 // the first one writes
+  std::string source;                       // for errors: the file's path
+  std::shared_ptr<const StoreRules> rules;  // null: they stay. Shared: the writer goes on with them
 };
 
 using Command =
     std::variant<CreateChallenge, CreateMessage, SendChallenge, CheckCode, CancelChallenge, Recall,
                  SettleFact, SettleLost, Sweep, Purge, WakeForRelay, SuspendRelay, ShiftClock, OpenMailbox,
                  RecordMail, RecordPoison, RecordMoved, ReportBounce, PutSuppression, DropSuppression,
-                 OrderMessage, FlushOutbox, Erase, NoteRefusal, ReplaceKeys>;
+                 OrderMessage, FlushOutbox, Erase, NoteRefusal, TakeOver>;
 
 // What the bounce mailbox brings. These stay in their order, whatever fails: a mail that is recorded stands
 // for all mails before it.
@@ -715,6 +720,8 @@ class StoreReader {
   // The seq of the newest event; 0: there is none.
   [[nodiscard]] virtual Result<std::int64_t> newest_event() = 0;
   [[nodiscard]] virtual Result<std::vector<KeyUse>> keys() = 0;
+  // By which it tells what limits leave, from here on.
+  virtual void take_over(LimitRules limits) = 0;
 };
 
 }  // namespace mailotp::core

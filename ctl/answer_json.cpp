@@ -47,6 +47,16 @@ std::map<std::string, std::int64_t> counts(const Json& object, const char* name)
   return out;
 }
 
+std::vector<std::string> texts(const Json& object, const char* name) {
+  std::vector<std::string> out;
+  const Json& value = member(object, name);
+  if (!value.is_array()) return out;
+  for (const Json& item : value) {
+    if (item.is_string()) out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
 std::string line_of(const Json& value) {
   return value.dump(-1, ' ', true, Json::error_handler_t::replace);
 }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -24,6 +25,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] bool truth(const Json& object, const char* name);
 [[nodiscard]] std::optional<core::WallTime> time(const Json& object, const char* name);
 [[nodiscard]] std::map<std::string, std::int64_t> counts(const Json& object, const char* name);
+[[nodiscard]] std::vector<std::string> texts(const Json& object, const char* name);
 
 // One line of ASCII.
 [[nodiscard]] std::string line_of(const Json& value);

@@ -19,10 +19,17 @@ using answer::parse_object;
 using answer::parse_page;
 using answer::reply_text;
 using answer::text;
+using answer::texts;
 using answer::time;
 using answer::truth;
 using answer::whole;
 using core::Errc;
+
+NamesInfo names_of(const Json& object, const char* name) {
+  const Json& value = member(object, name);
+  if (!value.is_object()) return {};
+  return {texts(value, "added"), texts(value, "changed"), texts(value, "removed")};
+}
 
 std::optional<VerdictInfo> verdict_of(const Json& value) {
   if (!value.is_object()) return std::nullopt;
@@ -217,8 +224,10 @@ core::Result<PageInfo<KeyInfo>> read_keys(std::string_view body) {
 core::Result<ReloadInfo> read_reload(std::string_view body) {
   const auto value = parse_object(body);
   if (!value) return tl::unexpected(value.error());
-  return ReloadInfo{whole(*value, "keys"), text(*value, "keys_from") == "credential",
-                    truth(*value, "restart_needed")};
+  return ReloadInfo{whole(*value, "keys"),         text(*value, "keys_from") == "credential",
+                    texts(*value, "changed"),      names_of(*value, "relays"),
+                    names_of(*value, "apps"),      names_of(*value, "templates"),
+                    texts(*value, "needs_restart")};
 }
 
 core::Result<std::int64_t> read_flushed(std::string_view body) {

@@ -151,10 +151,19 @@ struct KeyInfo {
   std::optional<core::WallTime> bounces_until;
 };
 
+struct NamesInfo {
+  std::vector<std::string> added;
+  std::vector<std::string> changed;
+  std::vector<std::string> removed;
+};
 struct ReloadInfo {
   std::int64_t keys = 0;
   bool from_credential = false;
-  bool restart_needed = false;
+  std::vector<std::string> changed;  // tables, "keys", "templates"
+  NamesInfo relays;
+  NamesInfo apps;
+  NamesInfo templates;
+  std::vector<std::string> needs_restart;
 };
 
 struct StatsInfo {

@@ -7,8 +7,10 @@ namespace mailotp::ctl {
 void add_upkeep_verbs(CLI::App& app, Words& words) {
   add_verb(
       app, "reload",
-      "Have the daemon read its key file again, and check its configuration; what cannot be used changes "
-      "nothing",
+      "Have the daemon take over its configuration, templates and key file as they are now: all of it, or "
+      "nothing where anything of it cannot be used (exit 1, and what is wrong where). Tells what has "
+      "changed, "
+      "and what is left out until a restart",
       "reload")
       ->callback([&words] { words.verb = Reload{}; });
 

@@ -91,6 +91,25 @@ std::string mailbox_text(const ReadyInfo& ready) {
   return out;
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words)
+    out += (out.empty() ? "" : ", ") + printable(word);
+  return out;
+}
+
+// "relays: b added, a changed"; nothing where nothing has changed.
+std::string name_changes(const char* what, const NamesInfo& names) {
+  std::string out;
+  const auto add = [&out](const std::vector<std::string>& those, const char* how) {
+    if (!those.empty()) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", joined(those), how);
+  };
+  add(names.added, "added");
+  add(names.changed, "changed");
+  add(names.removed, "removed");
+  return out.empty() ? out : fmt::format("{}: {}\n", what, out);
+}
+
 }  // namespace
 
 std::string key_text(const KeyInfo& key, core::WallTime now) {
@@ -134,10 +153,16 @@ std::string show_status(const StatusInfo& status, const Screen& screen) {
 }
 
 std::string show_reload(const ReloadInfo& reload) {
-  std::string out = fmt::format(
+  std::string out =
+      reload.changed.empty() ? "nothing has changed\n" : fmt::format("changed: {}\n", joined(reload.changed));
+  out += name_changes("relays", reload.relays);
+  out += name_changes("apps", reload.apps);
+  out += name_changes("templates", reload.templates);
+  out += fmt::format(
       "{} {} in force{}\n", reload.keys, reload.keys == 1 ? "key" : "keys",
       reload.from_credential ? ", from systemd's credential: a new file is seen after a restart" : "");
-  if (reload.restart_needed) out += "the configuration has changed: restart the daemon to have it in force\n";
+  if (!reload.needs_restart.empty())
+    out += fmt::format("left as it was until the daemon is restarted: {}\n", joined(reload.needs_restart));
   return out;
 }
 

@@ -12,7 +12,7 @@
 
 #include "daemon/app/app.h"
 #include "daemon/app/log_output.h"
-#include "daemon/app/senders.h"
+#include "daemon/app/named_files.h"
 #include "daemon/config/accounts.h"
 #include "daemon/config/config_file.h"
 #include "daemon/diagnosis/diagnosis.h"
@@ -25,10 +25,12 @@ constexpr const char* k_usage =
     "usage: mailotpd [--config FILE] [--check] [--diagnose] [--version]\n"
     "\n"
     "Sends one-time passwords by mail for the applications of this machine, and checks them.\n"
-    "Runs in the foreground, logs to standard error; SIGTERM drains and stops.\n"
+    "Runs in the foreground, logs to standard error; SIGTERM drains and stops, SIGHUP\n"
+    "takes over a changed configuration.\n"
     "\n"
     "  --config FILE   the configuration (default /etc/mailotpd/mailotpd.toml)\n"
-    "  --check         validates the configuration and exits: 0 good, 78 bad\n"
+    "  --check         validates the configuration, its keys, passwords and templates, and exits: 0 good,\n"
+    "                  78 bad\n"
     "  --diagnose      says what is wrong with this installation, as far as files tell: on standard\n"
     "                  output, a JSON object a line with check, subject, result (ok, warning, failed,\n"
     "                  unseen), saw and remedy. Changes nothing, also beside a daemon that runs. Exits:\n"
@@ -84,8 +86,8 @@ int run(const Options& options) {
     return exit_with(ExitCode::bad_configuration);
   }
   if (options.check) {
-    if (const auto senders = mailotp::daemon::check_senders(loaded->config); !senders) {
-      (void)std::fprintf(stderr, "%s: %s\n", options.config.c_str(), senders.error().what.c_str());
+    if (const auto good = mailotp::daemon::check_named_files(*loaded); !good) {
+      (void)std::fprintf(stderr, "%s\n", good.error().what.c_str());
       return exit_with(ExitCode::bad_configuration);
     }
     (void)std::printf("%s: good\n", options.config.c_str());

@@ -84,7 +84,8 @@ class Recording {
     if (report_.message) {
       const auto past = history(tx_, *report_.message, cause_.at);
       if (!past) return tl::unexpected(past.error());
-      judgement = core::judge(event_, report_.correlation, left(), *past, tx_.writer().verdicts, cause_.at);
+      judgement =
+          core::judge(event_, report_.correlation, left(), *past, tx_.writer().rules->verdicts, cause_.at);
     }
     view.weight = judgement.weight;
     if (auto added = add(view); !added) return tl::unexpected(added.error());

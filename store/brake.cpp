@@ -15,12 +15,12 @@ namespace {
 core::BrakeCounts& counts_of(Transaction& tx, const std::string& app, WallTime at) {
   core::BrakeCounts& counts = tx.brakes().counts(app);
   const WallTime now = tx.even(at);
-  counts.keep_between(core::first_brake_slot(tx.writer().brake, now), now + k_ahead);
+  counts.keep_between(core::first_brake_slot(tx.writer().rules->brake, now), now + k_ahead);
   return counts;
 }
 
 Result<> count(Transaction& tx, const std::string& app, const core::BrakeCount& more, WallTime at) {
-  const core::BrakeConfig& brake = tx.writer().brake;
+  const core::BrakeConfig& brake = tx.writer().rules->brake;
   const core::BrakeSlot slot{core::brake_slot(brake, tx.even(at)), more};
   counts_of(tx, app, at).add(slot);
   tx.brakes().note(app, slot);
@@ -52,7 +52,7 @@ Result<> load_brakes(Writer& writer) {
 
 Result<std::optional<core::Refusal>> refuse_braked(Transaction& tx, const std::string& app,
                                                    const std::string& device, const Cause& cause) {
-  const core::BrakeConfig& brake = tx.writer().brake;
+  const core::BrakeConfig& brake = tx.writer().rules->brake;
   const core::BrakeCounts& counts = counts_of(tx, app, cause.at);
   const core::BrakeCount total = counts.total();
   const bool on = is_braked(brake, total);
@@ -84,7 +84,7 @@ Result<> count_right_code(Transaction& tx, const std::string& app, WallTime at) 
 Result<> look_at_brakes(Transaction& tx, const Cause& cause) {
   for (const std::string& app : tx.brakes().all_on()) {
     const core::BrakeCount total = counts_of(tx, app, cause.at).total();
-    if (is_braked(tx.writer().brake, total)) continue;
+    if (is_braked(tx.writer().rules->brake, total)) continue;
     if (auto told = tell(tx, {app, false, total, cause.at}, cause); !told) return told;
   }
   return {};

@@ -135,7 +135,7 @@ Result<> note_sent(Transaction& tx, const std::string& app, const BudgetKeys& ke
 
 Result<Answer> answer_of(Transaction& tx, core::Disposition disposition, const ChallengeRecord& c,
                          const std::optional<MessageRecord>& message, core::WallTime at) {
-  auto view = view_within_limits(tx.usage(), tx.writer().limits, c, message, at, tx.shifted());
+  auto view = view_within_limits(tx.usage(), tx.writer().rules->limits, c, message, at, tx.shifted());
   if (!view) return tl::unexpected(view.error());
   return core::ChallengeAnswer{disposition, *std::move(view)};
 }
@@ -188,7 +188,7 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
 }
 
 bool has_room(Transaction& tx) {
-  return tx.open_messages() < tx.writer().max_open_messages;
+  return tx.open_messages() < tx.writer().rules->max_open_messages;
 }
 
 // Another mail of a challenge. `c` is open as far as its row says. `client`: who asks for it, where that is
@@ -229,7 +229,7 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
                                .variables = std::move(secrets->variables),
                                .binding = std::move(secrets->binding),
                                .purpose = c.purpose};
-  const auto mail = tx.writer().composer.compose(request);
+  const auto mail = tx.writer().rules->composer->compose(request);
   if (!mail) return refusal_of(mail.error());
 
   // Decided: from here on it is written.

@@ -53,7 +53,7 @@ class Erasure {
     const auto same = [&](const core::LimitsConfig& rules) {
       return core::folded(address, rules) == core::folded(command_.address, rules);
     };
-    const core::LimitRules& rules = tx_.writer().limits;
+    const core::LimitRules& rules = tx_.writer().rules->limits;
     return same(rules.common) ||
            std::ranges::any_of(rules.apps, [&](const auto& app) { return same(app.second); });
   }

@@ -128,7 +128,7 @@ Result<> note_writing_key(Transaction& tx, core::WallTime at) {
   return tx.sql(WriterSql::key_retire).run(writing, at);
 }
 
-Result<core::Answer> replace_keys(Transaction& tx, const core::ReplaceKeys& command) {
+Result<core::Answer> take_over(Transaction& tx, const core::TakeOver& command) {
   auto ring = KeyRing::create(command.keys, command.source);
   if (!ring) return tl::unexpected(ring.error());
   Writer& writer = tx.writer();
@@ -146,8 +146,9 @@ Result<core::Answer> replace_keys(Transaction& tx, const core::ReplaceKeys& comm
   const auto secret = open_budget_secret(writer);
   if (!secret) return tl::unexpected(secret.error());
   if (!*secret) return core::fail(Errc::corrupt, "store: the secret of the limits does not open");
-  // From here on the transaction writes with the new ones, and puts the old ones back when it fails.
+  // From here on the transaction works with the new ones, and puts the old ones back when it fails.
   tx.keep_keys(std::exchange(writer.keys, *std::move(ring)));
+  if (command.rules) tx.keep_rules(std::exchange(writer.rules, command.rules));
   if (auto done = forget(writer, *outside); !done) return tl::unexpected(done.error());
   if (auto saved = save_budget_secret(writer, **secret); !saved) return tl::unexpected(saved.error());
   if (auto noted = note_writing_key(tx, command.at); !noted) return tl::unexpected(noted.error());

@@ -17,6 +17,6 @@ namespace mailotp::store {
 // All other keys have been replaced by the one that writes.
 [[nodiscard]] core::Result<> note_writing_key(Transaction& tx, core::WallTime at);
 
-[[nodiscard]] core::Result<core::Answer> replace_keys(Transaction& tx, const core::ReplaceKeys& command);
+[[nodiscard]] core::Result<core::Answer> take_over(Transaction& tx, const core::TakeOver& command);
 
 }  // namespace mailotp::store

@@ -70,14 +70,14 @@ UsageMemory memory_of(const std::vector<core::Rate>& rates) {
 }
 
 Budget failures_of(Transaction& tx, const std::string& app, const FailureBudget& budget) {
-  return {core::k_limit_recipient_failures, budget.key, tx.writer().limits.of(app).recipient_failures};
+  return {core::k_limit_recipient_failures, budget.key, tx.writer().rules->limits.of(app).recipient_failures};
 }
 
 }  // namespace
 
 Result<BudgetKeys> budget_keys(Transaction& tx, const std::string& app, const std::string& purpose,
                                const core::Address& recipient, const core::Client& client) {
-  const std::string to = core::folded(recipient, tx.writer().limits.of(app));
+  const std::string to = core::folded(recipient, tx.writer().rules->limits.of(app));
   BudgetKeys keys;
   auto of_recipient = hashed(tx, {"sends", app, purpose, to});
   if (!of_recipient) return tl::unexpected(of_recipient.error());
@@ -97,7 +97,7 @@ Result<BudgetKeys> budget_keys(Transaction& tx, const std::string& app, const st
 
 Result<std::optional<Refusal>> refuse_send(Transaction& tx, const SendOf& send, WallTime at) {
   std::optional<Full> longest;
-  for (const Budget& budget : budgets_of(tx.writer().limits, send)) {
+  for (const Budget& budget : budgets_of(tx.writer().rules->limits, send)) {
     if (budget.key.empty()) continue;
     if (auto done = keep_longest(Window(tx.usage(), budget.key, tx.even(at)), budget, longest); !done)
       return tl::unexpected(done.error());
@@ -106,7 +106,7 @@ Result<std::optional<Refusal>> refuse_send(Transaction& tx, const SendOf& send, 
 }
 
 Result<> count_send(Transaction& tx, const SendOf& send, WallTime at) {
-  for (const Budget& budget : budgets_of(tx.writer().limits, send)) {
+  for (const Budget& budget : budgets_of(tx.writer().rules->limits, send)) {
     if (budget.key.empty() || budget.rates.empty()) continue;
     if (auto added = tx.usage().add(budget.key, tx.even(at), memory_of(budget.rates)); !added) return added;
   }
@@ -151,7 +151,7 @@ Result<FailureBudget> failure_budget(Transaction& tx, const std::string& app, co
                                      const core::Address& recipient, const std::string& device, WallTime at) {
   const auto known = is_known_device(tx, device, at);
   if (!known) return tl::unexpected(known.error());
-  const std::string to = core::folded(recipient, tx.writer().limits.of(app));
+  const std::string to = core::folded(recipient, tx.writer().rules->limits.of(app));
   auto key = *known ? hashed(tx, {"failures of a device", app, purpose, device})
                     : hashed(tx, {"failures", app, purpose, to});
   if (!key) return tl::unexpected(key.error());

@@ -174,7 +174,7 @@ Result<core::Answer> record_mail(Transaction& tx, const core::RecordMail& comman
   auto traced = trace(tx, tokens_of(mail), command.at);
   if (!traced) return tl::unexpected(traced.error());
   const bool ours = traced->correlation != core::Correlation::nothing;
-  const MailFate fate = fate_of(mail, ours, tx.writer().foreign);
+  const MailFate fate = fate_of(mail, ours, tx.writer().rules->foreign);
   if (auto kept = keep(tx, command.at, mail.mail, hash, fate); !kept) return tl::unexpected(kept.error());
   // What is neither to us nor about one of our mails is nobody's business here.
   if (mail.addressed || ours) {

@@ -96,16 +96,16 @@ std::string tagged(const std::string& address, const std::string& token) {
 }
 
 std::string return_path(const Writer& writer, const MessageRecord& m, core::WallTime now) {
-  switch (writer.verp) {
+  switch (writer.rules->verp) {
     case core::Verp::recipient:
-      return tagged(writer.return_path,
+      return tagged(writer.rules->return_path,
                     writer.tokens.recipient(m.recipient, address_of(m.mailbox).key(), now));
     case core::Verp::message:
-      return tagged(writer.return_path, writer.tokens.message(m.id));
+      return tagged(writer.rules->return_path, writer.tokens.message(m.id));
     case core::Verp::off:
-      return writer.return_path;
+      return writer.rules->return_path;
   }
-  return writer.return_path;
+  return writer.rules->return_path;
 }
 
 core::Job job_of(const MessageRecord& m, core::Secret content, const Writer& writer, core::WallTime now) {
@@ -246,7 +246,7 @@ class Claims {
 }  // namespace
 
 Result<core::Answer> create(Transaction& tx, const core::CreateMessage& command) {
-  if (tx.open_messages() >= tx.writer().max_open_messages) {
+  if (tx.open_messages() >= tx.writer().rules->max_open_messages) {
     core::Refusal full;
     full.kind = core::RefusalKind::overloaded;
     return full;

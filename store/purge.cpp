@@ -59,7 +59,7 @@ class Removal {
   }
 
   Result<> challenges() {
-    const auto over = ended(WriterSql::challenge_over, tx_.writer().retention.challenges);
+    const auto over = ended(WriterSql::challenge_over, tx_.writer().rules->retention.challenges);
     if (!over) return tl::unexpected(over.error());
     std::set<std::int64_t>& bad = tx_.writer().bad.challenges;
     for (const Ended& one : *over) {
@@ -72,7 +72,7 @@ class Removal {
   }
 
   Result<> messages() {
-    const auto over = ended(WriterSql::message_over, tx_.writer().retention.messages);
+    const auto over = ended(WriterSql::message_over, tx_.writer().rules->retention.messages);
     if (!over) return tl::unexpected(over.error());
     std::set<std::int64_t>& bad = tx_.writer().bad.messages;
     for (const Ended& one : *over) {
@@ -117,7 +117,7 @@ class Removal {
   Result<> events() {
     const auto first = first_of(WriterSql::event_first);
     if (!first) return tl::unexpected(first.error());
-    const auto last = last_of(*first, tx_.writer().retention.events);
+    const auto last = last_of(*first, tx_.writer().rules->retention.events);
     if (!last) return {};
     for (const Dated& one : *first) {
       if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
@@ -136,7 +136,7 @@ class Removal {
     return remove(WriterSql::once_remove, *last);
   }
 
-  [[nodiscard]] core::Seconds of_bounces() const { return tx_.writer().retention.bounces; }
+  [[nodiscard]] core::Seconds of_bounces() const { return tx_.writer().rules->retention.bounces; }
 
   // The ledger, and the mails that are known.
   Result<> bounces() {

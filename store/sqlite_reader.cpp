@@ -481,4 +481,8 @@ Result<std::vector<core::KeyUse>> SqliteReader::keys() {
   });
 }
 
+void SqliteReader::take_over(core::LimitRules limits) {
+  state_->limits = std::move(limits);
+}
+
 }  // namespace mailotp::store

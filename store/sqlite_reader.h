@@ -43,6 +43,7 @@ class SqliteReader final : public core::StoreReader {
   [[nodiscard]] core::Result<core::EventPage> events(const core::EventFilter& filter) override;
   [[nodiscard]] core::Result<std::int64_t> newest_event() override;
   [[nodiscard]] core::Result<std::vector<core::KeyUse>> keys() override;
+  void take_over(core::LimitRules limits) override;
 
  private:
   struct State;

@@ -129,7 +129,7 @@ struct Runner {
   Result<core::Answer> operator()(const core::FlushOutbox& c) const { return flush(tx, c); }
   Result<core::Answer> operator()(const core::Erase& c) const { return erase(tx, c); }
   Result<core::Answer> operator()(const core::NoteRefusal& c) const { return note_refusal(tx, c); }
-  Result<core::Answer> operator()(const core::ReplaceKeys& c) const { return replace_keys(tx, c); }
+  Result<core::Answer> operator()(const core::TakeOver& c) const { return take_over(tx, c); }
 };
 
 // `work`, and once more with the room of the reserve when the disk is full.
@@ -169,6 +169,23 @@ std::string low_on_disk(std::int64_t left, std::int64_t wanted) {
                      wanted >> 20);
 }
 
+std::shared_ptr<const core::StoreRules> rules_of(const StoreOptions& options) {
+  auto rules = std::make_shared<core::StoreRules>();
+  rules->policy = options.policy;
+  rules->return_path = options.return_path;
+  rules->retention = options.retention;
+  rules->max_open_messages = options.max_open_messages;
+  rules->min_free_disk = options.min_free_disk;
+  rules->verp = options.verp;
+  rules->verdicts = options.verdicts;
+  rules->foreign = options.foreign;
+  rules->limits = options.limits;
+  rules->brake = options.brake;
+  // Owns nothing: it outlives the store.
+  rules->composer = std::shared_ptr<const core::Composer>(std::shared_ptr<void>{}, &options.composer);
+  return rules;
+}
+
 }  // namespace
 
 struct SqliteStore::State {
@@ -178,7 +195,6 @@ struct SqliteStore::State {
   Reserve reserve;
   FileWatch files;
   std::string state_dir;
-  std::int64_t min_free_disk;
   std::optional<Error> broken = {};  // nothing can be promised any more
   std::optional<Error> gone = {};    // what is written is written for nobody
   bool unchecked = false;            // the last run left it open, and recover() has not looked at it
@@ -411,11 +427,9 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(StoreOptions options) {
   sqlite3* raw = db->raw();
   auto state = std::unique_ptr<State>(
       new State{*std::move(lock),
-                Writer{*std::move(db), *std::move(sql), std::move(options.keys), std::move(options.policy),
-                       std::move(options.return_path), options.retention, options.max_open_messages,
-                       options.composer, options.random, options.tokens, options.verp, options.verdicts,
-                       options.foreign, std::move(options.limits), options.brake, Counters{}, Intake{}},
-                Wal(raw), reserve, FileWatch(path), options.state_dir, options.min_free_disk});
+                Writer{*std::move(db), *std::move(sql), std::move(options.keys), rules_of(options),
+                       options.random, options.tokens, Counters{}, Intake{}},
+                Wal(raw), reserve, FileWatch(path), options.state_dir});
   if (auto started = state->start(); !started) return tl::unexpected(with_hint(started.error()));
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(state)));
 }
@@ -517,7 +531,8 @@ core::StoreLook SqliteStore::look() {
   if (s.gone) intake.closed = s.gone;
   if (s.broken) intake.closed = s.broken;
   intake.low.clear();
-  if (room && *room < s.min_free_disk) intake.low = low_on_disk(*room, s.min_free_disk);
+  const std::int64_t wanted = s.writer.rules->min_free_disk;
+  if (room && *room < wanted) intake.low = low_on_disk(*room, wanted);
   return {intake.closed, intake.low};
 }
 

@@ -231,7 +231,7 @@ Result<> Transaction::save(const MessageRecord& m, core::WallTime at) {
 Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent& event, const Cause& cause,
                                      std::string_view detail) {
   const core::OtherRelay other = core::other_relay(m.row, relays_);
-  core::MessageStep step = core::step(m.row, event, writer_.policy, cause.at, writer_.random, other);
+  core::MessageStep step = core::step(m.row, event, writer_.rules->policy, cause.at, writer_.random, other);
   if (!step.changed) return false;
   const core::MessageRow before = std::exchange(m.row, std::move(step.row));
   if (auto saved = save(m, cause.at); !saved) return tl::unexpected(saved.error());
@@ -328,8 +328,8 @@ void Transaction::changed(std::optional<core::Id> challenge, std::optional<core:
 
 Result<> Transaction::write_counted() {
   if (auto used = usage_.flush(); !used) return used;
-  auto braked =
-      brakes_.flush(sql(WriterSql::brake_add), sql(WriterSql::brake_forget), writer_.brake, even(now_));
+  auto braked = brakes_.flush(sql(WriterSql::brake_add), sql(WriterSql::brake_forget), writer_.rules->brake,
+                              even(now_));
   if (!braked) return braked;
   for (std::size_t i = 0; i < Counters::k_size; ++i) {
     if (counted_[i] == 0) continue;
@@ -346,6 +346,7 @@ void Transaction::take_over() {
 
 void Transaction::put_back() {
   if (keys_before_) writer_.keys = *std::move(keys_before_);
+  if (rules_before_) writer_.rules = std::move(rules_before_);
 }
 
 Result<std::optional<core::WallTime>> Transaction::next_due() {

@@ -3,6 +3,7 @@
 // for others (counters, changes) is taken over only when it has been committed.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -10,10 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/bounce_rules.h"
-#include "core/composer.h"
 #include "core/random.h"
 #include "core/store.h"
+#include "core/store_rules.h"
 #include "core/tokens.h"
 #include "store/brake_book.h"
 #include "store/counters.h"
@@ -49,18 +49,9 @@ struct Writer {
   Connection db;
   Prepared<WriterSql, k_writer_statements> sql;
   KeyRing keys;
-  core::DeliveryPolicy policy;
-  std::string return_path;
-  core::RetentionConfig retention;
-  std::int64_t max_open_messages;
-  const core::Composer& composer;
+  std::shared_ptr<const core::StoreRules> rules;  // shared: with what a reload has made of them
   core::RandomSource& random;
   const core::BounceTokens& tokens;
-  core::Verp verp;
-  core::VerdictTable verdicts;
-  core::ForeignMail foreign;
-  core::LimitRules limits;
-  core::BrakeConfig brake;
   Counters totals;  // as committed
   Intake intake;
   BadRows bad = {};
@@ -191,6 +182,10 @@ class Transaction {
   void keep_keys(KeyRing before) {
     if (!keys_before_) keys_before_.emplace(std::move(before));
   }
+  // … and the rules.
+  void keep_rules(std::shared_ptr<const core::StoreRules> before) {
+    if (!rules_before_) rules_before_ = std::move(before);
+  }
   // After a ROLLBACK.
   void put_back();
   [[nodiscard]] core::Result<std::optional<core::WallTime>> next_due();
@@ -227,6 +222,7 @@ class Transaction {
   UsageCache usage_;
   Brakes brakes_;
   std::optional<KeyRing> keys_before_;
+  std::shared_ptr<const core::StoreRules> rules_before_;
 };
 
 // Loads what is to be changed before anything is: a change would take the row from under the cursor.

@@ -128,6 +128,7 @@ void AgentLife::start_agent() {
   state_ = State::starting;
   believed_ = true;
   drop_logged_ = false;
+  renewing_ = false;
   ready_at_ = 0;
   process_->send(std::move(*frame));
   timer_->start(options_.hello_timeout);
@@ -141,6 +142,13 @@ void AgentLife::rest() {
   backoff_ = std::min(2 * backoff_, options_.backoff_most);
 }
 
+// At once, in a turn of its own: the owner is to know first.
+void AgentLife::follow() {
+  lock_.release();
+  state_ = State::resting;
+  timer_->start(core::Millis{0});
+}
+
 void AgentLife::end_agent(std::string_view reason) {
   if (state_ != State::dying)
     log(core::LogLevel::error, "agent_killed", fmt::format("pid={} reason=\"{}\"", process_->pid(), reason));
@@ -152,7 +160,8 @@ void AgentLife::end_agent(std::string_view reason) {
 
 void AgentLife::on_gone(const AgentExit& exit) {
   const bool asked = !done_.empty();
-  const bool well = asked && exit.signal == 0 && exit.status == 0;
+  const bool renewed = !asked && renewing_ && exit.signal == 0 && exit.status == 0;
+  const bool well = renewed || (asked && exit.signal == 0 && exit.status == 0);
   log(well ? core::LogLevel::info : core::LogLevel::warning, "agent_gone",
       fmt::format("pid={} status={} signal={} {}", process_->pid(), exit.status, exit.signal,
                   owner_.what_it_held()));
@@ -164,9 +173,11 @@ void AgentLife::on_gone(const AgentExit& exit) {
   beat_->stop();
   if (asked)
     state_ = State::dying;
+  else if (renewed || (renewing_ && !was_ready))
+    follow();
   else
     rest();
-  owner_.on_gone(was_ready ? Owner::Was::ready : Owner::Was::never_ready);
+  owner_.on_gone(!was_ready ? Owner::Was::never_ready : renewed ? Owner::Was::renewed : Owner::Was::ready);
   if (asked) timer_->start(core::Millis{0});
 }
 
@@ -264,7 +275,28 @@ void AgentLife::stop_when_gone(std::function<void()> done) {
   timer_->start(core::Millis{0});
 }
 
+void AgentLife::renew(core::Secret order, core::Millis grace) {
+  if (!done_.empty()) return;
+  if (state_ == State::starting) {  // with the hello of before
+    renewing_ = true;
+    state_ = State::dying;
+    timer_->stop();
+    process_->kill();
+  }
+  if (state_ != State::ready) return;  // the next hello is the new one
+  log(core::LogLevel::info, "agent_renewed", fmt::format("pid={}", process_->pid()));
+  renewing_ = true;
+  state_ = State::draining;
+  process_->send(std::move(order));
+  timer_->start(grace + k_drain_slack);
+}
+
 void AgentLife::drain(core::Secret order, core::Millis grace, std::function<void()> done) {
+  if (state_ == State::draining && done_.empty()) {  // it ends already, for another one
+    stop_when_gone(std::move(done));
+    timer_->start(grace + k_drain_slack);
+    return;
+  }
   if (state_ != State::ready) {
     stop_now(std::move(done));
     return;

@@ -1,6 +1,6 @@
 // Keeps one agent alive: what every agent needs, whatever it is for. Loop thread only.
 //
-//   stopped ─start─► waiting_for_lock ─► starting ─hello answered─► ready ─drain─► draining
+//   stopped ─start─► waiting_for_lock ─► starting ─hello answered─► ready ─drain, renew─► draining
 //                          ▲                 └───────────┬──────────┴────────────────┘
 //                       resting ◄────────────────── the agent is dead ──(if asked to stop)──► stopped
 //
@@ -57,7 +57,11 @@ class AgentLife final : private AgentProcess::Owner {
     virtual void on_frame(std::string_view frame) = 0;
     // For the line about its end: "held=2".
     [[nodiscard]] virtual std::string what_it_held() const = 0;
-    enum class Was : std::uint8_t { never_ready, ready };
+    enum class Was : std::uint8_t {
+      never_ready,
+      ready,
+      renewed,  // … and ended because renew() asked it to
+    };
     virtual void on_gone(Was was) = 0;
   };
 
@@ -95,6 +99,11 @@ class AgentLife final : private AgentProcess::Owner {
   void send(core::Secret frame);
   void log(core::LogLevel level, std::string_view event, std::string_view rest = {});
 
+  // What its hello said has changed: `order` asks it to end, within `grace`, and another one follows at once.
+  // One that is not ready holds nothing and is followed by another hello anyway. While stopped, and for one
+  // that ends already: nothing.
+  void renew(core::Secret order, core::Millis grace);
+
   // `order` is the frame that asks it to end: it has `grace` for that, then `done`, once, with every handle
   // closing and no process left. The life may be destroyed in `done`, or started again after it. While
   // stopped, and for an agent that is not ready: as stop_now().
@@ -124,6 +133,7 @@ class AgentLife final : private AgentProcess::Owner {
   void kill_old_agent();
   void start_agent();
   void rest();
+  void follow();
   void end_agent(std::string_view reason);
   void stop_when_gone(std::function<void()> done);
   void finish();
@@ -148,6 +158,7 @@ class AgentLife final : private AgentProcess::Owner {
   std::unique_ptr<AgentProcess> process_;
   std::uint64_t ready_at_ = 0;  // uv_now(); 0: it was not
   bool believed_ = false;       // until it broke a rule
+  bool renewing_ = false;       // it was asked to end, for another one
   bool drop_logged_ = false;
   int beats_missed_ = 0;
   int log_lines_ = 0;  // since the last beat

@@ -30,6 +30,7 @@ void MailboxSupervisor::on_gone(Was was) {
   undecided_.clear();
   const std::optional<core::MailUid> reading = std::exchange(next_, std::nullopt);
   if (was == Was::ready) listener_.on_mailbox_lost(reading);
+  if (was == Was::renewed) listener_.on_mailbox_lost(std::nullopt);  // it did not die of a mail
 }
 
 // ---- What it says
@@ -141,6 +142,10 @@ void MailboxSupervisor::set_password(core::Secret password) {
 }
 
 // ---- Its end
+
+void MailboxSupervisor::renew(core::Millis grace) {
+  life_.renew(*channel::encode_mailbox_order(core::Drain{grace}), grace);
+}
 
 void MailboxSupervisor::drain(core::Millis grace, std::function<void()> done) {
   life_.drain(*channel::encode_mailbox_order(core::Drain{grace}), grace, std::move(done));

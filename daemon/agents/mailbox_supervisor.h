@@ -67,6 +67,8 @@ class MailboxSupervisor final : private AgentLife::Owner {
   // A new password is dropped without an agent: the next hello brings it.
   void set_password(core::Secret password);
 
+  // As AgentLife has it.
+  void renew(core::Millis grace);
   // As AgentSupervisor has them.
   void drain(core::Millis grace, std::function<void()> done);
   void stop_now(std::function<void()> done);

@@ -24,7 +24,10 @@ Overloaded(Visitors...) -> Overloaded<Visitors...>;
 AgentSupervisor::AgentSupervisor(uv_loop_t* loop, AgentOptions options,
                                  std::function<core::Hello()> make_hello, AgentListener& listener,
                                  core::Log& log)
-    : make_hello_(std::move(make_hello)), listener_(listener), life_(loop, std::move(options), *this, log) {}
+    : make_hello_(std::move(make_hello)),
+      listener_(listener),
+      life_(loop, std::move(options), *this, log),
+      patience_(loop, [this] { renew_now(); }) {}
 
 AgentSupervisor::~AgentSupervisor() = default;
 
@@ -41,13 +44,15 @@ std::string AgentSupervisor::what_it_held() const {
 }
 
 void AgentSupervisor::on_gone(Was was) {
+  renewing_.reset();
+  patience_.stop();
   std::vector<LostJob> lost;
   for (const auto& [id, job] : std::exchange(held_, {}))
     lost.push_back({{id, job.attempt}, job.dot_next});
   const auto tests = std::exchange(tests_, {});
   for (const auto& [test, steps] : tests)
     listener_.on_fact(core::TestDone{test, false});
-  if (was == Was::ready) listener_.on_lost(std::move(lost));
+  if (was != Was::never_ready) listener_.on_lost(std::move(lost));
 }
 
 // ---- What it says
@@ -101,6 +106,7 @@ void AgentSupervisor::take_fact(core::Fact fact) {
                  },
                  fact);
   if (forward) listener_.on_fact(std::move(fact));
+  if (held_.empty()) renew_now();
 }
 
 bool AgentSupervisor::is_ours(const core::AttemptKey& key) {
@@ -157,11 +163,28 @@ void AgentSupervisor::test(core::TestRelay order) {
 
 // ---- Its end
 
+void AgentSupervisor::renew(core::Millis patience, core::Millis grace) {
+  renewing_ = grace;
+  if (held_.empty()) return renew_now();
+  patience_.start(patience);
+}
+
+void AgentSupervisor::renew_now() {
+  const auto grace = std::exchange(renewing_, std::nullopt);
+  if (!grace) return;
+  patience_.stop();
+  life_.renew(*channel::encode(core::Order(core::Drain{*grace})), *grace);
+}
+
 void AgentSupervisor::drain(core::Millis grace, std::function<void()> done) {
+  renewing_.reset();
+  patience_.stop();
   life_.drain(*channel::encode(core::Order(core::Drain{grace})), grace, std::move(done));
 }
 
 void AgentSupervisor::stop_now(std::function<void()> done) {
+  renewing_.reset();
+  patience_.stop();
   life_.stop_now(std::move(done));
 }
 

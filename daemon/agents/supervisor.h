@@ -20,6 +20,7 @@
 #include "core/delivery.h"
 #include "core/log.h"
 #include "daemon/agents/agent_life.h"
+#include "daemon/loop/handles.h"
 
 namespace mailotp::daemon {
 
@@ -71,6 +72,11 @@ class AgentSupervisor final : private AgentLife::Owner {
   void set_password(core::SetPassword order);
   void test(core::TestRelay order);
 
+  // What `make_hello` says has changed: once the agent holds no job, or after `patience`, it is asked to end,
+  // with `grace` for what is past the dot, and another one follows: on_lost(), then on_ready(). To be called
+  // when no more jobs are on their way. Without an agent that is ready the next one has the new hello anyway.
+  void renew(core::Millis patience, core::Millis grace);
+
   // The agent takes no more jobs, has `grace` for those past the dot, and ends; then `done`, once, with every
   // handle closing and no process left. Facts and on_lost() come until then. The supervisor may be destroyed
   // in `done`, or started again after it. While stopped, and for an agent that is not ready: as stop_now().
@@ -90,6 +96,7 @@ class AgentSupervisor final : private AgentLife::Owner {
   void on_gone(Was was) override;
 
   void take_fact(core::Fact fact);
+  void renew_now();
   [[nodiscard]] bool is_ours(const core::AttemptKey& key);
 
   std::function<core::Hello()> make_hello_;
@@ -101,6 +108,8 @@ class AgentSupervisor final : private AgentLife::Owner {
   std::set<std::string, std::less<>> relays_;
 
   AgentLife life_;
+  Timer patience_;
+  std::optional<core::Millis> renewing_;  // once no job is held: the grace
 };
 
 }  // namespace mailotp::daemon

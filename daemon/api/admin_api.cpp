@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "core/check.h"
 #include "daemon/api/answers.h"
 #include "daemon/api/bounces_api.h"
 #include "daemon/api/health.h"
@@ -62,7 +61,7 @@ void show_outbox(Services& services, const HttpRequest& request, const std::stri
 }
 
 bool is_relay(const Services& services, const std::string& name) {
-  return std::ranges::any_of(services.config.relays,
+  return std::ranges::any_of(services.in_force->config.relays,
                              [&](const core::RelayConfig& relay) { return relay.name == name; });
 }
 
@@ -99,7 +98,9 @@ void order_relay(Services& services, RelayOrder order, const HttpRequest& reques
         services.on_suspend(command);
         const auto& relays = services.health.view().relays;
         const auto relay = std::ranges::find(relays, command.relay, &ReadyView::Relay::name);
-        CHECK(relay != relays.end());
+        // A reload may have removed it since; the order stands, should it come back.
+        if (relay == relays.end())
+          return held->respond(problem(Problem::not_found, "there is no relay of this name any more", id));
         held->respond(ok_json(relay_json(*relay)));
       });
   if (!asked)

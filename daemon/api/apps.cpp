@@ -1,5 +1,6 @@
 #include "daemon/api/apps.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -24,30 +25,28 @@ tl::unexpected<ProblemDetail> app_unknown(std::string detail) {
 
 }  // namespace
 
-Apps::Apps(const core::Config& config, core::AppRules rules, core::Log& log)
-    : Apps(config, std::move(rules), log, since_boot) {}
+Apps::Apps(const InForce& in_force, core::Log& log) : Apps(in_force, log, since_boot) {}
 
-Apps::Apps(const core::Config& config, core::AppRules rules, core::Log& log, Clock clock)
-    : config_(config), rules_(std::move(rules)), log_(log), clock_(std::move(clock)) {
+Apps::Apps(const InForce& in_force, core::Log& log, Clock clock)
+    : in_force_(in_force), log_(log), clock_(std::move(clock)) {
   default_.name = "default";
-  for (const core::AppConfig& app : config_.apps)
-    by_listener_.emplace(app.name, &app);
 }
 
 Parsed<const core::AppConfig*> Apps::find(const HttpRequest& request) {
-  if (config_.apps.empty()) return &default_;
+  const std::vector<core::AppConfig>& apps = in_force_->config.apps;
+  if (apps.empty()) return &default_;
   if (request.via.empty()) return find_by_ids(request.peer);
-  const auto own = by_listener_.find(request.via);
-  if (own == by_listener_.end()) return app_unknown("this socket is no app's");
-  return own->second;
+  const auto own = std::ranges::find(apps, request.via, &core::AppConfig::name);
+  if (own == apps.end()) return app_unknown("this socket is no app's");
+  return &*own;
 }
 
 Parsed<const core::AppConfig*> Apps::find_by_ids(const PeerCredentials& peer) {
   core::PeerIds ids{peer.uid, {peer.gid}};
   ids.gids.insert(ids.gids.end(), peer.groups.begin(), peer.groups.end());
-  const auto apps = core::matching_apps(rules_, ids);
+  const auto apps = core::matching_apps(in_force_->rules, ids);
   if (apps.empty()) return app_unknown(unknown(peer));
-  if (apps.size() == 1) return &config_.apps[apps.front()];
+  if (apps.size() == 1) return &in_force_->config.apps[apps.front()];
   log_ambiguous(peer, apps);
   return app_unknown(fmt::format(
       "uid {} matches more than one [[app]] by its user and groups together; a peer must be one app",
@@ -55,7 +54,7 @@ Parsed<const core::AppConfig*> Apps::find_by_ids(const PeerCredentials& peer) {
 }
 
 std::string Apps::unknown(const PeerCredentials& peer) const {
-  if (peer.uid == rules_.hidden_uid) {
+  if (peer.uid == in_force_->rules.hidden_uid) {
     return fmt::format(
         "the peer's uid is hidden from mailotpd by a user namespace, and looks like {}: give the app a "
         "socket "
@@ -74,7 +73,7 @@ void Apps::log_ambiguous(const PeerCredentials& peer, const std::vector<core::Ap
   logged_at_ = now;
   std::string names;
   for (const core::AppIndex app : apps)
-    names += (names.empty() ? "" : ",") + config_.apps[app].name;
+    names += (names.empty() ? "" : ",") + in_force_->config.apps[app].name;
   log_.write(core::LogLevel::warning, fmt::format("event=app_ambiguous uid={} apps={}", peer.uid, names));
 }
 

@@ -2,15 +2,14 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "core/app_rules.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "core/time.h"
+#include "daemon/api/in_force.h"
 #include "daemon/api/parsed.h"
 #include "daemon/http/message.h"
 
@@ -21,12 +20,13 @@ class Apps {
   // Since some moment; never goes back.
   using Clock = std::function<core::Millis()>;
 
-  // `config` and `log` outlive it. Listeners are called by the names of the apps whose they are.
-  Apps(const core::Config& config, core::AppRules rules, core::Log& log);
-  Apps(const core::Config& config, core::AppRules rules, core::Log& log, Clock clock);
+  // All references outlive it. Listeners are called by the names of the apps whose they are.
+  Apps(const InForce& in_force, core::Log& log);
+  Apps(const InForce& in_force, core::Log& log, Clock clock);
 
-  // Never null. By a listener of its own, else by the peer's ids; without [[app]] everybody is "default".
-  // Problem::app_unknown: no app, or more than one; what it says names no app.
+  // Never null; in what is in force, whoever keeps it holds that. By a listener of its own, else by the
+  // peer's ids; without [[app]] everybody is "default". Problem::app_unknown: no app, or more than one; what
+  // it says names no app.
   [[nodiscard]] Parsed<const core::AppConfig*> find(const HttpRequest& request);
 
  private:
@@ -34,12 +34,10 @@ class Apps {
   [[nodiscard]] std::string unknown(const PeerCredentials& peer) const;
   void log_ambiguous(const PeerCredentials& peer, const std::vector<core::AppIndex>& apps);
 
-  const core::Config& config_;
-  const core::AppRules rules_;
+  const InForce& in_force_;
   core::Log& log_;
   const Clock clock_;
   core::AppConfig default_;
-  std::map<std::string, const core::AppConfig*, std::less<>> by_listener_;
   std::optional<core::Millis> logged_at_;
 };
 

@@ -80,26 +80,26 @@ void create(Services& services, CreateRequest request, core::CreateChallenge::Re
   // Composed even when nothing is to be sent yet: a template that does not render is refused here, not at the
   // send.
   const core::Id message = services.ids.next(command.at);
-  auto mail = services.composer.compose(compose_request(command, message));
+  auto mail = asked.composer().compose(compose_request(command, message));
   if (!mail) return asked.refuse(refusal_of(mail.error()));
   if (request.send == SendNow::yes) command.message = core::NewMessage{message, std::move(*mail)};
   asked.submit<core::ChallengeAnswer>(std::move(command), challenge_answer);
 }
 
 void post_challenge(Services& services, const HttpRequest& request, const Asked& asked) {
-  auto parsed = parse_create(request.body, services.config, asked.app());
+  auto parsed = parse_create(request.body, asked.config(), asked.app());
   if (refused(parsed, asked)) return;
   create(services, std::move(*parsed), core::CreateChallenge::Reuse::never, actor_of(request), asked);
 }
 
 void post_generate(Services& services, const HttpRequest& request, const Asked& asked) {
-  auto parsed = parse_generate(request.body, services.config, asked.app());
+  auto parsed = parse_generate(request.body, asked.config(), asked.app());
   if (refused(parsed, asked)) return;
-  const core::PurposeConfig& purpose = services.config.purposes.at(parsed->purpose);
+  const core::PurposeConfig& purpose = asked.config().purposes.at(parsed->purpose);
   CreateRequest full;
   full.recipient = std::move(parsed->recipient);
   full.purpose = std::move(parsed->purpose);
-  full.locale = services.config.mail.locale;
+  full.locale = asked.config().mail.locale;
   full.template_name = purpose.template_name;
   full.terms = terms_of(purpose);
   full.client = std::move(parsed->client);
@@ -137,8 +137,8 @@ void post_check(Services&, const HttpRequest& request, const std::string& id, co
   check(std::move(command), request, 1, asked);
 }
 
-void post_verify(Services& services, const HttpRequest& request, const Asked& asked) {
-  auto parsed = parse_verify(request.body, services.config, asked.app());
+void post_verify(Services&, const HttpRequest& request, const Asked& asked) {
+  auto parsed = parse_verify(request.body, asked.config(), asked.app());
   if (refused(parsed, asked)) return;
   asked.is_about(parsed->recipient, parsed->purpose);
   core::CheckCode command;
@@ -146,7 +146,7 @@ void post_verify(Services& services, const HttpRequest& request, const Asked& as
   command.purpose = std::move(parsed->purpose);
   command.typed = std::move(parsed->code);
   command.client_id = std::move(parsed->client_id);
-  const int max_attempts = services.config.purposes.at(command.purpose).max_attempts;
+  const int max_attempts = asked.config().purposes.at(command.purpose).max_attempts;
   check(std::move(command), request, max_attempts, asked);
 }
 
@@ -183,7 +183,7 @@ HttpResponse message_answer(const core::MessageAnswer& answer) {
 void post_message(Services& services, const HttpRequest& request, const Asked& asked) {
   core::CreateMessage command;
   command.at = wall_now();
-  auto parsed = parse_message(request.body, services.config, command.at);
+  auto parsed = parse_message(request.body, asked.config(), command.at);
   if (refused(parsed, asked)) return;
   asked.is_about(parsed->recipient, {});
   command.id = services.ids.next(command.at);
@@ -196,7 +196,7 @@ void post_message(Services& services, const HttpRequest& request, const Asked& a
   compose.message = command.id;
   compose.at = command.at;
   compose.variables = std::move(parsed->variables);
-  auto mail = services.composer.compose(compose);
+  auto mail = asked.composer().compose(compose);
   if (!mail) return asked.refuse(refusal_of(mail.error()));
   command.recipient = std::move(parsed->recipient);
   command.template_name = std::move(parsed->template_name);

@@ -87,8 +87,8 @@ std::optional<Asked> Asked::take(Services& services, const HttpRequest& request,
     responder.respond(make_problem(app.error(), request.request_id));
     return std::nullopt;
   }
-  auto state =
-      std::make_shared<State>(State{services, std::move(responder), request.request_id, **app, {}, {}, {}});
+  auto state = std::make_shared<State>(
+      State{services, std::move(responder), request.request_id, services.in_force.hold(), **app, {}, {}, {}});
   state->about.app = (*app)->name;
   state->about.actor = {core::ActorKind::app, request.peer.uid};
   const auto keys =

@@ -25,6 +25,9 @@ class Asked {
   [[nodiscard]] const std::string& request_id() const { return state_->request_id; }
   // Whose request it is.
   [[nodiscard]] const core::AppConfig& app() const { return state_->app; }
+  // What it is answered by.
+  [[nodiscard]] const core::Config& config() const { return state_->configured->config; }
+  [[nodiscard]] const core::Composer& composer() const { return *state_->configured->composer; }
 
   // Whom, or which challenge, it is about: a refusal is noted there (refusal_notes.h).
   void is_about(const core::Address& recipient, const std::string& purpose) const;
@@ -58,7 +61,8 @@ class Asked {
     Services& services;
     Responder responder;
     std::string request_id;
-    const core::AppConfig& app;
+    std::shared_ptr<const Configured> configured;  // shared with all requests of its time
+    const core::AppConfig& app;                    // in it, or everybody
     std::optional<std::string> key;
     core::Secret request;     // with a key only
     core::NoteRefusal about;  // but for why

@@ -212,6 +212,25 @@ void EventStreams::beat() {
   heartbeat_.start(k_heartbeat);
 }
 
+void EventStreams::end_those_of_apps() {
+  std::vector<Key> keys;
+  for (const auto& [key, stream] : streams_) {
+    if (stream->request.uid_shown == UidShown::no) keys.push_back(key);
+  }
+  for (const Key key : keys) {
+    Stream* stream = find(key);
+    if (stream == nullptr) continue;
+    if (!stream->stream) {
+      refuse(key, problem(Problem::overloaded, "the apps have been configured anew; come back",
+                          stream->request.request_id));
+      continue;
+    }
+    HttpStream ended = *std::exchange(stream->stream, std::nullopt);
+    forget(key);
+    ended.end();
+  }
+}
+
 void EventStreams::finish() {
   finishing_ = true;
   heartbeat_.stop();

@@ -50,6 +50,9 @@ class EventStreams {
   void add(EventRequest request, Responder responder);
   // There is more to read.
   void on_events();
+  // Who is which app has changed: the streams of apps come to their end, and their consumers come back with
+  // their cursors as who they are now.
+  void end_those_of_apps();
   // The daemon stops: every stream comes to its end.
   void finish();
   [[nodiscard]] std::size_t size() const { return streams_.size(); }

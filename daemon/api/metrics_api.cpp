@@ -29,7 +29,7 @@ HttpResponse answer(const MetricsSources& sources, const Read& read) {
   const LoopFigures loop = sources.loop();
   HttpResponse out;
   out.content_type = k_exposition_type;
-  out.body = metrics_text({.config = sources.config,
+  out.body = metrics_text({.config = sources.in_force->config,
                            .tally = sources.tally,
                            .health = sources.health.view(),
                            .loop = loop,

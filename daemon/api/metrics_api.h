@@ -3,8 +3,8 @@
 
 #include <functional>
 
-#include "core/config.h"
 #include "daemon/api/health.h"
+#include "daemon/api/in_force.h"
 #include "daemon/api/metrics_view.h"
 #include "daemon/api/router.h"
 #include "daemon/metrics/tally.h"
@@ -14,7 +14,7 @@ namespace mailotp::daemon {
 
 // All of it outlives the router.
 struct MetricsSources {
-  const core::Config& config;
+  const InForce& in_force;
   const Tally& tally;
   const Health& health;
   ReaderThread& reader;

@@ -5,21 +5,28 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <tl/expected.hpp>
+
+#include "daemon/config/config_changes.h"
 
 namespace mailotp::daemon {
 
 struct Reloaded {
-  std::size_t keys = 0;          // in the key file
-  bool from_credential = false;  // systemd's: a new file is seen by a new start only
-  bool restart_needed = false;   // the configuration has changed, and this version reads it at the start
+  std::size_t keys = 0;              // in the key file
+  bool from_credential = false;      // systemd's: a new file is seen by a new start only
+  std::vector<std::string> changed;  // tables of the configuration, "keys", "templates"
+  NameChanges relays;
+  NameChanges apps;
+  NameChanges templates;                   // of an app's own: "shop/otp"
+  std::vector<std::string> needs_restart;  // keys and tables whose change is left out until then
 };
 
 struct ReloadFailure {
   enum class Why : std::uint8_t {
     busy,      // another one is under way, or too much waits
-    files,     // configuration, templates or keys cannot be used
+    files,     // configuration, templates, passwords or keys cannot be used
     store,     // it cannot be written at present
     stopping,  // the daemon
   };

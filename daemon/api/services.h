@@ -4,11 +4,10 @@
 
 #include <functional>
 
-#include "core/composer.h"
-#include "core/config.h"
 #include "core/id.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "daemon/api/in_force.h"
 #include "daemon/api/reloaded.h"
 #include "daemon/state/reader_thread.h"
 #include "daemon/state/store_thread.h"
@@ -24,9 +23,8 @@ class RelayTests;
 class Waits;
 
 struct Services {
-  const core::Config& config;
+  const InForce& in_force;
   Apps& apps;
-  const core::Composer& composer;
   StoreThread& store;
   ReaderThread& reader;
   Waits& waits;

@@ -117,7 +117,7 @@ void get_captured(Services& services, Audience audience, const HttpRequest& requ
     return;
   }
   CapturedQuery query;
-  query.directory = services.config.relays.front().directory;
+  query.directory = services.in_force->config.relays.front().directory;
   query.app = std::move(*app);
   query.recipient = query_value(request, "recipient");
   query.cursor = query_value(request, "cursor");
@@ -172,7 +172,7 @@ void add_shared_api(Router& router, Services& services, Audience audience) {
       [&services, audience](const HttpRequest& request, const std::string& address, Responder responder) {
         get_recipient(services, audience, request, address, std::move(responder));
       });
-  if (services.config.daemon.mode != core::Mode::development) return;
+  if (services.in_force->config.daemon.mode != core::Mode::development) return;
   router.on("GET", "/v1/captured",
             [&services, audience](const HttpRequest& request, const std::string&, Responder responder) {
               get_captured(services, audience, request, std::move(responder));

@@ -24,9 +24,9 @@ constexpr const char* k_preview_recipient = "alice@example.org";
 constexpr const char* k_test_metadata = R"({"test_send":true})";
 
 void list_templates(Services& services, const HttpRequest& request, Responder responder) {
-  const auto app = known_app(query_value(request, "app"), services.config);
+  const auto app = known_app(query_value(request, "app"), services.in_force->config);
   if (!app) return responder.respond(make_problem(app.error(), request.request_id));
-  responder.respond(ok_json(templates_json(services.composer.outlines(*app))));
+  responder.respond(ok_json(templates_json(services.in_force->composer->outlines(*app))));
 }
 
 // What compose() needs for a mail of the template with a made-up code, where it shows one.
@@ -55,14 +55,15 @@ HttpResponse no_template(const std::string& request_id) {
 }
 
 void preview(Services& services, const HttpRequest& request, const std::string& name, Responder responder) {
-  const auto use = parse_preview(request.body, services.config);
+  const auto use = parse_preview(request.body, services.in_force->config);
   if (!use) return responder.respond(make_problem(use.error(), request.request_id));
-  const auto outline = services.composer.outline(use->app, name, use->locale);
+  const auto outline = services.in_force->composer->outline(use->app, name, use->locale);
   if (!outline) return responder.respond(no_template(request.request_id));
   const core::WallTime at = wall_now();
-  core::ComposeRequest compose = compose_request(services.config, *use, *outline, services.ids.next(at), at);
+  core::ComposeRequest compose =
+      compose_request(services.in_force->config, *use, *outline, services.ids.next(at), at);
   compose.recipient = *core::parse_address(k_preview_recipient);
-  const auto mail = services.composer.compose(compose);
+  const auto mail = services.in_force->composer->compose(compose);
   if (!mail) return responder.respond(refusal_answer(refusal_of(mail.error()), request.request_id));
   responder.respond(ok_json(preview_json(*outline, dissect(std::string(mail->content.reveal())))));
 }
@@ -74,17 +75,18 @@ HttpResponse sent_answer(const core::MessageView& message) {
 }
 
 void test_send(Services& services, const HttpRequest& request, const std::string& name, Responder responder) {
-  auto parsed = parse_test_send(request.body, services.config);
+  auto parsed = parse_test_send(request.body, services.in_force->config);
   if (!parsed) return responder.respond(make_problem(parsed.error(), request.request_id));
   const TemplateRequest& use = parsed->use;
-  const auto outline = services.composer.outline(use.app, name, use.locale);
+  const auto outline = services.in_force->composer->outline(use.app, name, use.locale);
   if (!outline) return responder.respond(no_template(request.request_id));
   core::CreateMessage command;
   command.at = wall_now();
   command.id = services.ids.next(command.at);
-  core::ComposeRequest compose = compose_request(services.config, use, *outline, command.id, command.at);
+  core::ComposeRequest compose =
+      compose_request(services.in_force->config, use, *outline, command.id, command.at);
   compose.recipient = parsed->recipient;
-  auto mail = services.composer.compose(compose);
+  auto mail = services.in_force->composer->compose(compose);
   if (!mail) return responder.respond(refusal_answer(refusal_of(mail.error()), request.request_id));
   command.app = use.app;
   command.recipient = std::move(parsed->recipient);

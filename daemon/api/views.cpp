@@ -197,6 +197,10 @@ void add_ready_details(ordered_json& value, const ReadyView& view) {
   value["agents"] = std::move(agents);
 }
 
+ordered_json changes_json(const NameChanges& changes) {
+  return {{"added", changes.added}, {"changed", changes.changed}, {"removed", changes.removed}};
+}
+
 }  // namespace
 
 std::string challenge_json(const core::ChallengeView& view) {
@@ -276,9 +280,14 @@ std::string timeline_json(const core::PageOf<core::TimelineItem>& page) {
 }
 
 std::string reloaded_json(const Reloaded& done) {
-  return dump({{"keys", done.keys},
+  return dump({{"changed", done.changed},
+               {"relays", changes_json(done.relays)},
+               {"apps", changes_json(done.apps)},
+               {"templates", changes_json(done.templates)},
+               {"keys", done.keys},
                {"keys_from", done.from_credential ? "credential" : "file"},
-               {"restart_needed", done.restart_needed}});
+               {"restart_needed", !done.needs_restart.empty()},
+               {"needs_restart", done.needs_restart}});
 }
 
 std::string erased_json(std::int64_t rows) {
@@ -379,13 +388,14 @@ std::string relay_test_json(const std::string& relay, bool ok, const std::vector
 }
 
 std::string version_json(const std::string& mode) {
-  return dump({{"name", "mailotpd"},
-               {"version", MAILOTP_VERSION},
-               {"mode", mode},
-               {"features",
-                {"challenges", "long-poll", "short-form", "messages", "idempotency", "outbox", "stats",
-                 "bounces", "recipients", "suppressions", "apps", "limits", "events", "erase", "keys",
-                 "metrics", "outbox-orders", "templates", "timeline", "backup"}}});
+  return dump(
+      {{"name", "mailotpd"},
+       {"version", MAILOTP_VERSION},
+       {"mode", mode},
+       {"features",
+        {"challenges", "long-poll",  "short-form",    "messages",  "idempotency", "outbox", "stats",
+         "bounces",    "recipients", "suppressions",  "apps",      "limits",      "events", "erase",
+         "keys",       "metrics",    "outbox-orders", "templates", "timeline",    "backup", "reload"}}});
 }
 
 std::string captured_json(const core::PageOf<CapturedMail>& page) {

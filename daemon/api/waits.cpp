@@ -131,6 +131,10 @@ void Waits::arm() {
 
 void Waits::finish() {
   finishing_ = true;
+  answer_all();
+}
+
+void Waits::answer_all() {
   std::vector<Key> keys;
   for (const auto& [deadline, key] : by_deadline_)
     keys.push_back(key);

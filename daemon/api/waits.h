@@ -50,7 +50,9 @@ class Waits {
   // Answers the request now or later; refuses it with too_many_waits.
   void add(WaitRequest request, Responder responder);
   void on_changes(const std::vector<core::Change>& changes);
-  // The daemon stops: every wait is answered with what is, and later ones do not wait.
+  // Every wait is answered with what is.
+  void answer_all();
+  // The daemon stops: the same, and later ones do not wait.
   void finish();
   [[nodiscard]] std::size_t size() const { return waits_.size(); }
 

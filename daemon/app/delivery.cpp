@@ -12,6 +12,8 @@ namespace mailotp::daemon {
 namespace {
 
 constexpr int k_jobs_a_connection = 2;  // one on the wire, one waiting behind it
+// For the jobs of an agent that is to be replaced, before those that have not come to the dot are cut.
+constexpr core::Millis k_settle_patience{1000};
 
 template <class... F>
 struct Overloaded : F... {
@@ -22,9 +24,9 @@ Overloaded(F...) -> Overloaded<F...>;
 
 }  // namespace
 
-Delivery::Delivery(const core::Config& config, Health& health, Tally& tally, core::Log& log,
+Delivery::Delivery(const InForce& in_force, Health& health, Tally& tally, core::Log& log,
                    std::function<void()> fatal)
-    : config_(config), health_(health), tally_(tally), log_(log), fatal_(std::move(fatal)) {}
+    : in_force_(in_force), health_(health), tally_(tally), log_(log), fatal_(std::move(fatal)) {}
 
 void Delivery::connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
                        EventStreams& events, RelayTests& tests, BounceLog& bounces) {
@@ -43,7 +45,15 @@ void Delivery::stop_claiming() {
   board_->stop();
 }
 
+// Short of that the pause in which nothing is sent would be as long as the slowest relay's answer.
+void Delivery::renew_agent(core::Millis dot_timeout) {
+  renewing_ = agent_->ready();
+  store_->revoke();
+  agent_->renew(k_settle_patience, dot_timeout + k_settle_patience);
+}
+
 void Delivery::on_ready(const core::AgentReady& ready) {
+  renewing_ = false;
   if (ready.confinement != core::Confinement::full)
     log_.write(core::LogLevel::warning,
                "event=agent_unconfined agent=smtp reason=\"the kernel has no Landlock\"");
@@ -51,7 +61,7 @@ void Delivery::on_ready(const core::AgentReady& ready) {
   board_->agent_is(core::RelayCondition::up);
   store_->revoke();  // what an agent before it was granted
   if (!claiming_) return;
-  for (const core::RelayConfig& relay : config_.relays)
+  for (const core::RelayConfig& relay : in_force_->config.relays)
     store_->grant(relay.name, relay.max_connections * k_jobs_a_connection);
 }
 
@@ -62,7 +72,7 @@ void Delivery::settle(const core::AttemptKey& key, AttemptEnd end, int reply_cod
   tally_.attempt(relay, end, reply_code);
   const bool answered = end == AttemptEnd::relayed || end == AttemptEnd::refused;
   if (answered) board_->on_answer(relay);
-  if (!claiming_) relay.clear();
+  if (!claiming_ || renewing_) relay.clear();
   store_->settle(core::SettleFact{wall_now(), std::move(fact)}, std::move(relay));
 }
 
@@ -105,7 +115,10 @@ void Delivery::on_fact(core::Fact fact) {
 void Delivery::on_lost(std::vector<LostJob> lost) {
   const core::WallTime now = wall_now();
   health_.agent_is("smtp", AgentCondition::down);
-  board_->agent_is(core::RelayCondition::down);
+  if (renewing_)
+    board_->agent_renews();
+  else
+    board_->agent_is(core::RelayCondition::down);
   store_->revoke();
   for (const LostJob& job : lost) {
     if (const auto out = relay_of_.find(job.key.message); out != relay_of_.end())

@@ -9,11 +9,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/config.h"
 #include "core/log.h"
 #include "daemon/agents/supervisor.h"
 #include "daemon/api/event_streams.h"
 #include "daemon/api/health.h"
+#include "daemon/api/in_force.h"
 #include "daemon/api/relay_tests.h"
 #include "daemon/api/waits.h"
 #include "daemon/app/bounce_log.h"
@@ -26,12 +26,15 @@ namespace mailotp::daemon {
 class Delivery final : public AgentListener, public StoreThread::Observer {
  public:
   // `fatal`: the disk has failed, the process must end.
-  Delivery(const core::Config& config, Health& health, Tally& tally, core::Log& log,
+  Delivery(const InForce& in_force, Health& health, Tally& tally, core::Log& log,
            std::function<void()> fatal);
 
   // The parts that need each other; before anything runs.
   void connect(StoreThread& store, AgentSupervisor& agent, RelayBoard& board, Waits& waits,
                EventStreams& events, RelayTests& tests, BounceLog& bounces);
+  // The agent is to have another hello: what it holds is settled first, and nothing new is handed out before
+  // the next one is ready.
+  void renew_agent(core::Millis dot_timeout);
   // Nothing new is handed out from here on.
   void stop_claiming();
 
@@ -50,7 +53,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
  private:
   void settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact);
 
-  const core::Config& config_;
+  const InForce& in_force_;
   Health& health_;
   Tally& tally_;
   core::Log& log_;
@@ -64,6 +67,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   BounceLog* bounces_ = nullptr;
   std::unordered_map<core::Id, std::string> relay_of_;  // of the jobs that are out
   bool claiming_ = true;
+  bool renewing_ = false;  // until an agent is ready
 };
 
 }  // namespace mailotp::daemon

@@ -3,6 +3,7 @@
 // thread; the files are read on the reader's thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -21,9 +22,18 @@ class PasswordWatch {
  public:
   PasswordWatch(uv_loop_t* loop, ReaderThread& reader, core::Log& log);
 
-  // Before start(). `name` is for log lines and read_again(): "relay=primary". `file` finds the path, on any
-  // thread: a credential may come to stand before it. `changed` is called with each new content.
-  void add(std::string name, std::function<std::string()> file, std::function<void(core::Secret)> changed);
+  // `name` is for log lines and read_again(): "relay=primary". `file` finds the path, on any thread: a
+  // credential may come to stand before it. `changed` is called with each new content.
+  struct File {
+    std::string name;
+    std::function<std::string()> file;
+    std::function<void(core::Secret)> changed;
+  };
+  // All of them. One that was watched under its name before is handed on when it has changed since; the
+  // content of any other one at the next look.
+  void watch(std::vector<File> files);
+  // Before start(): what the files say now is known.
+  void know();
   void start();
   void stop();
   // Hands on what the file says, changed or not.
@@ -33,10 +43,8 @@ class PasswordWatch {
 
  private:
   struct Watched {
-    std::string name;
-    std::function<std::string()> file;
-    std::function<void(core::Secret)> changed;
-    std::string stamp;  // of the file as it was read last: inode, size, time of change
+    File of;
+    std::string stamp;  // of the file as it was read last: inode, size, time of change; empty: it was not
   };
   void look();
   void look_at(std::size_t index);
@@ -44,6 +52,7 @@ class PasswordWatch {
   ReaderThread& reader_;
   core::Log& log_;
   std::vector<Watched> watched_;
+  std::uint64_t generation_ = 0;  // calls of watch(): a look of before counts no more
   Timer timer_;
 };
 

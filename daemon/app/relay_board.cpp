@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/config/config_changes.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -31,12 +32,30 @@ RelayBoard::RelayBoard(uv_loop_t* loop, const core::Config& config, Health& heal
 
 void RelayBoard::connect(Links links, const std::vector<std::string>& suspended) {
   links_ = std::move(links);
+  suspended_.insert(suspended.begin(), suspended.end());
   for (Relay& relay : relays_) {
-    relay.suspended = std::ranges::find(suspended, relay.config.name) != suspended.end();
+    relay.suspended = suspended_.contains(relay.config.name);
     if (relay.suspended)
       log_.write(core::LogLevel::notice, fmt::format("event=relay_suspended relay={}", relay.config.name));
   }
   changed();
+}
+
+void RelayBoard::take_over(const core::Config& config) {
+  std::vector<Relay> before = std::exchange(relays_, {});
+  for (const core::RelayConfig& relay : config.relays) {
+    const auto old = std::ranges::find(before, relay.name, [](const Relay& one) { return one.config.name; });
+    if (old != before.end() && is_same_server(old->config, relay)) {
+      old->config = relay;
+      old->breaker.set_policy(config.breaker);
+      relays_.push_back(std::move(*old));
+    } else {
+      relays_.emplace_back(relay, config.breaker).suspended = suspended_.contains(relay.name);
+    }
+  }
+  offered_.clear();
+  changed();
+  if (links_.back) links_.back();  // what waits may have found its relay
 }
 
 void RelayBoard::stop() {
@@ -45,6 +64,13 @@ void RelayBoard::stop() {
 }
 
 // ---- What happens
+
+void RelayBoard::agent_renews() {
+  agent_ready_ = false;
+  for (Relay& relay : relays_)
+    relay.connections = 0;
+  changed();
+}
 
 void RelayBoard::agent_is(core::RelayCondition condition) {
   agent_ready_ = condition == core::RelayCondition::up;
@@ -103,6 +129,10 @@ bool RelayBoard::on_test_done(const core::TestDone& done) {
 }
 
 void RelayBoard::suspend(std::string_view name, bool suspended) {
+  if (suspended)
+    suspended_.emplace(name);
+  else
+    suspended_.erase(std::string(name));
   Relay* relay = find(name);
   if (relay == nullptr) return;
   relay->suspended = suspended;

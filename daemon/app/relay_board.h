@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,10 +32,15 @@ class RelayBoard {
              core::Log& log);
   // `suspended`: the operator's word from before the start. Before anything else.
   void connect(Links links, const std::vector<std::string>& suspended);
+  // Other relays, or others of their settings. Of one that is the same server all that is known stays; an
+  // operator's word stays with the name.
+  void take_over(const core::Config& config);
   // No more probes.
   void stop();
 
   void agent_is(core::RelayCondition condition);
+  // It is gone because another one follows: no error of a relay.
+  void agent_renews();
   void on_fact(const core::RelayFact& fact);
   // A relay has answered a message, with whatever: it works.
   void on_answer(std::string_view relay);
@@ -50,7 +56,7 @@ class RelayBoard {
   struct Relay {
     Relay(const core::RelayConfig& its_config, const core::BreakerPolicy& policy)
         : config(its_config), breaker(policy) {}
-    const core::RelayConfig& config;
+    core::RelayConfig config;
     core::Breaker breaker;
     bool suspended = false;
     std::uint32_t probe = 0;  // the test that runs; 0: none
@@ -82,6 +88,7 @@ class RelayBoard {
   bool agent_ready_ = false;
   bool stopped_ = false;
   std::uint32_t next_probe_;
+  std::set<std::string, std::less<>> suspended_;  // names; of relays that there may not be
   std::vector<core::RelayUse> offered_;
   std::optional<core::Millis> outage_since_;  // no relay can be used
 };

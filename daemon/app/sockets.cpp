@@ -5,10 +5,12 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 namespace mailotp::daemon {
 
@@ -44,29 +46,63 @@ core::Result<> adopt(const core::Config& config, const Servers& servers, int fd,
 
 }  // namespace
 
-core::Result<> open_sockets(const core::Config& config, const Servers& servers) {
+AppSockets app_sockets(const core::Config& config, const std::set<std::string>& passed) {
+  AppSockets out;
+  for (const core::AppConfig& app : config.apps) {
+    if (!app.socket.empty() && !passed.contains(app.name)) out.emplace(app.socket, app.name);
+  }
+  return out;
+}
+
+OpenSocket::OpenSocket(OpenSocket&& other) noexcept
+    : app_(std::move(other.app_)),
+      socket_{std::exchange(other.socket_.fd, -1), std::move(other.socket_.file)} {}
+
+OpenSocket::~OpenSocket() {
+  if (socket_.fd < 0) return;
+  remove_socket_file(socket_.file);
+  (void)::close(socket_.fd);  // nothing was done with it
+}
+
+ListeningSocket OpenSocket::release() {
+  return {std::exchange(socket_.fd, -1), std::move(socket_.file)};
+}
+
+core::Result<std::vector<OpenSocket>> open_new_sockets(const core::DaemonConfig& daemon,
+                                                       const AppSockets& open, const AppSockets& wanted) {
+  std::vector<OpenSocket> out;
+  for (const auto& [path, app] : wanted) {
+    if (open.contains(path)) continue;
+    auto made = make_listening_socket(path, daemon.api_mode, daemon.api_group);
+    if (!made) return tl::unexpected(made.error());
+    out.emplace_back(app, std::move(*made));
+  }
+  return out;
+}
+
+core::Result<std::set<std::string>> open_sockets(const core::Config& config, const Servers& servers) {
   std::set<std::string> passed;
+  std::set<std::string> of_apps;
   int fd = SD_LISTEN_FDS_START;
   for (const std::string& name : passed_names()) {
-    if (const auto adopted = adopt(config, servers, fd++, name); !adopted) return adopted;
+    if (const auto adopted = adopt(config, servers, fd++, name); !adopted)
+      return tl::unexpected(adopted.error());
     passed.insert(name);
+    if (name.starts_with(k_of_app)) of_apps.insert(name.substr(k_of_app.size()));
   }
   const core::DaemonConfig& own = config.daemon;
-  if (!passed.contains("admin")) {
-    if (auto made = servers.admin.listen(own.admin_socket, own.admin_mode, own.admin_group); !made)
-      return made;
+  core::Result<> made;
+  if (!passed.contains("admin"))
+    made = servers.admin.listen(own.admin_socket, own.admin_mode, own.admin_group);
+  if (made && !own.metrics_socket.empty() && !passed.contains("metrics"))
+    made = servers.metrics.listen(own.metrics_socket, own.admin_mode, own.admin_group);
+  for (const auto& [path, app] : app_sockets(config, of_apps)) {
+    if (made) made = servers.apps.listen(path, own.api_mode, own.api_group, app);
   }
-  if (!own.metrics_socket.empty() && !passed.contains("metrics")) {
-    if (auto made = servers.metrics.listen(own.metrics_socket, own.admin_mode, own.admin_group); !made)
-      return made;
-  }
-  for (const core::AppConfig& app : config.apps) {
-    if (app.socket.empty() || passed.contains(std::string(k_of_app) + app.name)) continue;
-    if (auto made = servers.apps.listen(app.socket, own.api_mode, own.api_group, app.name); !made)
-      return made;
-  }
-  if (passed.contains("api")) return {};
-  return servers.apps.listen(own.api_socket, own.api_mode, own.api_group);
+  if (made && !passed.contains("api"))
+    made = servers.apps.listen(own.api_socket, own.api_mode, own.api_group);
+  if (!made) return tl::unexpected(made.error());
+  return of_apps;
 }
 
 }  // namespace mailotp::daemon

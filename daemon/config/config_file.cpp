@@ -10,6 +10,7 @@
 
 #include "daemon/config/config_sections.h"
 #include "daemon/config/document.h"
+#include "daemon/config/findings.h"
 #include "daemon/config/identities.h"
 
 namespace mailotp::daemon {
@@ -68,6 +69,7 @@ core::Result<LoadedConfig> parse_with(std::string_view text, std::string_view fi
   if (findings.clean() && accounts != nullptr)
     loaded.rules = resolve_apps(loaded.config, *accounts, findings);
   if (!findings.clean()) return tl::unexpected(findings.error());
+  loaded.places = findings.seen();
   return loaded;
 }
 
@@ -77,11 +79,15 @@ core::Result<LoadedConfig> load_with(const std::string& path, const Accounts* ac
   auto loaded = parse_with(*text, path, accounts);
   if (!loaded) return loaded;
   loaded->path = path;
-  loaded->text = *std::move(text);
   return loaded;
 }
 
 }  // namespace
+
+std::string LoadedConfig::where(const std::string& key) const {
+  const Place at = place_of(places, key);
+  return fmt::format("{}:{}:{}: ", path, at.line, at.column);
+}
 
 core::Result<LoadedConfig> parse_config(std::string_view text, std::string_view file_name) {
   return parse_with(text, file_name, nullptr);

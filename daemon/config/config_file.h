@@ -3,6 +3,7 @@
 // the file or in an error. Blocking, any thread; used at start, by --check and by a reload.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -10,15 +11,20 @@
 #include "core/config.h"
 #include "core/result.h"
 #include "daemon/config/accounts.h"
+#include "daemon/config/document.h"
 
 namespace mailotp::daemon {
 
 struct LoadedConfig {
   core::Config config;
   core::AppRules rules;  // of the apps; empty where the accounts of the machine were not asked
+  // Where each key stands; as Findings names them.
+  std::map<std::string, Place> places;
   // Of load_config alone.
   std::string path;
-  std::string text;
+
+  // "file:line:column: " of the key, or of the table that it would stand in; for what is found wrong later.
+  [[nodiscard]] std::string where(const std::string& key) const;
 };
 
 // `file_name` is only for the errors. Errc::malformed: not TOML; Errc::invalid: everything else that is

@@ -13,13 +13,17 @@ constexpr std::size_t k_max_lines = 20;
 constexpr std::size_t k_max_shown = 40;
 }  // namespace
 
-Place Findings::place_of(std::string path) const {
+Place place_of(const std::map<std::string, Place>& seen, std::string path) {
   for (;;) {
-    if (const auto it = seen_.find(path); it != seen_.end()) return it->second;
+    if (const auto it = seen.find(path); it != seen.end()) return it->second;
     const auto dot = path.rfind('.');
     if (dot == std::string::npos) return Place{};
     path.resize(dot);
   }
+}
+
+void Findings::refuse(const std::string& path, std::string what) {
+  refuse(place_of(seen_, path), std::move(what));
 }
 
 core::Error Findings::error() const {

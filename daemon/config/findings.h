@@ -23,7 +23,7 @@ class Findings {
 
   void refuse(Place at, std::string what) { refusals_.push_back({at, std::move(what)}); }
   // At the value; for one that is not set at its table.
-  void refuse(const std::string& path, std::string what) { refuse(place_of(path), std::move(what)); }
+  void refuse(const std::string& path, std::string what);
 
   [[nodiscard]] bool clean() const { return refusals_.empty(); }
   // All refusals in the order of the file, one a line. Only when not clean.
@@ -34,12 +34,14 @@ class Findings {
     Place at;
     std::string what;
   };
-  [[nodiscard]] Place place_of(std::string path) const;
 
   std::string file_name_;
   std::map<std::string, Place> seen_;
   std::vector<Refusal> refusals_;
 };
+
+// Where the key stands, else the table that it would stand in, else the file's beginning.
+[[nodiscard]] Place place_of(const std::map<std::string, Place>& seen, std::string path);
 
 // Text of the file as a message may show it: at most 40 bytes, without control characters.
 [[nodiscard]] std::string shown(std::string_view text);

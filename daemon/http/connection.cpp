@@ -86,6 +86,7 @@ void Connection::shed(std::string_view reason) {
 }
 
 void Connection::drain() {
+  draining_ = true;
   if (closing_ || lingering_) return;
   if (streaming_ && outgoing_.empty()) {
     finish_stream();
@@ -190,7 +191,7 @@ void Connection::need_more() {
   }
   if (parser_.idle()) {
     request_until_ = 0;
-    if (end_of_input_ || (server_.draining && !last_read_)) close();
+    if (end_of_input_ || (draining_ && !last_read_)) close();
   } else if (end_of_input_) {
     HeadFailure failure;
     failure.problem.problem = Problem::malformed_request;
@@ -238,7 +239,7 @@ void Connection::answer(HttpResponse response, const std::string& request_id, Af
 
 Connection::AfterWrite Connection::after_answer() {
   const bool more = parser_.advance() == RequestParser::Status::complete;
-  const bool last = !keep_alive_ || (server_.draining && !more) || (end_of_input_ && parser_.idle());
+  const bool last = !keep_alive_ || (draining_ && !more) || (end_of_input_ && parser_.idle());
   return last ? AfterWrite::close : AfterWrite::next_request;
 }
 
@@ -302,7 +303,7 @@ void Connection::input_ended() {
 }
 
 void Connection::update_reading() {
-  const bool full = is_busy() && (server_.draining || parser_.buffered() >= server_.limits.read_ahead_bytes);
+  const bool full = is_busy() && (draining_ || parser_.buffered() >= server_.limits.read_ahead_bytes);
   const bool wanted = !closing_ && !end_of_input_ && (lingering_ || !full);
   if (wanted == reading_) return;
   if (wanted) {
@@ -335,7 +336,7 @@ void Connection::arm_for_state() {
 
 // A stop does not wait for slow clients.
 std::chrono::milliseconds Connection::patience(std::chrono::milliseconds usual) const {
-  return server_.draining ? std::min(usual, server_.limits.drain) : usual;
+  return draining_ ? std::min(usual, server_.limits.drain) : usual;
 }
 
 std::uint64_t Connection::after(std::chrono::milliseconds wait) const {
@@ -378,7 +379,7 @@ void Connection::expired() {
     close();
   } else {
     HeadFailure failure;
-    failure.problem.problem = server_.draining ? Problem::shutting_down : Problem::malformed_request;
+    failure.problem.problem = draining_ ? Problem::shutting_down : Problem::malformed_request;
     failure.problem.detail = "the request did not come to its end in time";
     refuse(failure);
   }

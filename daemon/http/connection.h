@@ -38,7 +38,6 @@ struct ServerContext {
   Turns turns;
   // Shared with requests that outlive the server.
   std::shared_ptr<UidLoads> loads = std::make_shared<UidLoads>();
-  bool draining = false;
   // Where reads land: one at a time, and wiped after each.
   std::array<char, 64 * 1024> scratch{};
 };
@@ -69,8 +68,11 @@ class Connection {
   void shed(std::string_view reason);
   // By the Turns that it waited for.
   void take_turn();
-  // The server drains: what has been sent to us by now is answered; closes when that is nothing.
+  // The server drains, or this connection's socket is gone: what has been sent to us by now is answered;
+  // closes when that is nothing.
   void drain();
+  // As its listener was called when it came.
+  [[nodiscard]] const std::string& via() const { return via_; }
   // Detaches the request that is being handled (on_gone runs), then closes.
   void close();
 
@@ -147,7 +149,8 @@ class Connection {
   bool end_of_input_ = false;  // the client shut down its sending side
   bool lingering_ = false;
   bool closing_ = false;
-  bool late_ = false;       // its time is over, but there was something to read yet
+  bool late_ = false;  // its time is over, but there was something to read yet
+  bool draining_ = false;
   bool last_read_ = false;  // draining: what the kernel has is still read
   AfterWrite after_write_ = AfterWrite::next_request;
   std::size_t unsent_ = 0;     // bytes, when the write time-out was last armed

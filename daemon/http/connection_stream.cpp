@@ -63,7 +63,7 @@ void Connection::end_stream() {
   }
 }
 
-// By the server, because it drains.
+// Because it drains.
 void Connection::finish_stream() {
   const std::shared_ptr<Exchange> exchange = exchange_;
   end_stream();
@@ -71,7 +71,7 @@ void Connection::finish_stream() {
 }
 
 void Connection::stream_written() {
-  if (server_.draining) {
+  if (draining_) {
     finish_stream();
     return;
   }

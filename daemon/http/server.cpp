@@ -64,6 +64,8 @@ struct HttpServer::Impl {
   void remove(Connection& connection);
   void close_listener(Listener& listener);
   void close_listeners();
+  [[nodiscard]] Listener* find(const std::string& path);
+  void send_away(const std::string& via);
   void report_end();
 
   ServerContext context;
@@ -72,6 +74,7 @@ struct HttpServer::Impl {
   std::function<void()> on_drained;
   std::function<void()> on_closed;
   bool turns_closed = false;
+  bool draining = false;
   OnceASecond accept_warning;
   OnceASecond uid_warning;
 };
@@ -171,6 +174,19 @@ void HttpServer::Impl::close_listeners() {
   }
 }
 
+HttpServer::Impl::Listener* HttpServer::Impl::find(const std::string& path) {
+  for (auto& [handle, listener] : listeners) {
+    if (!listener->closing && listener->file.path == path) return listener.get();
+  }
+  return nullptr;
+}
+
+void HttpServer::Impl::send_away(const std::string& via) {
+  for (auto& [key, connection] : connections) {
+    if (connection->via() == via) connection->drain();
+  }
+}
+
 // Each callback is the last thing done: it may destroy the server.
 void HttpServer::Impl::report_end() {
   if (!connections.empty()) return;
@@ -201,9 +217,27 @@ core::Result<> HttpServer::adopt(int fd, std::string via) {
   return impl_->add_listener(fd, {}, std::move(via));
 }
 
+core::Result<> HttpServer::add(ListeningSocket socket, std::string via) {
+  return impl_->add_listener(socket.fd, std::move(socket.file), std::move(via));
+}
+
+void HttpServer::rename(const std::string& path, const std::string& via) {
+  Impl::Listener* listener = impl_->find(path);
+  if (listener == nullptr) return;
+  impl_->send_away(std::exchange(listener->via, via));
+}
+
+void HttpServer::close_socket(const std::string& path) {
+  Impl::Listener* listener = impl_->find(path);
+  if (listener == nullptr) return;
+  const std::string via = listener->via;
+  impl_->close_listener(*listener);
+  impl_->send_away(via);
+}
+
 void HttpServer::drain(std::function<void()> drained) {
-  CHECK(!impl_->context.draining);
-  impl_->context.draining = true;
+  CHECK(!impl_->draining);
+  impl_->draining = true;
   impl_->on_drained = std::move(drained);
   impl_->close_listeners();
   for (auto& [key, connection] : impl_->connections) {

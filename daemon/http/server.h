@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/result.h"
 #include "daemon/http/limits.h"
+#include "daemon/http/listener.h"
 #include "daemon/http/message.h"
 #include "daemon/http/problem.h"
 #include "daemon/http/responder.h"
@@ -43,6 +44,12 @@ class HttpServer {
   // Takes over a listening Unix stream socket (systemd's). Errc::invalid: it is something else; it is then
   // not closed.
   [[nodiscard]] core::Result<> adopt(int fd, std::string via = {});
+  // One that was made elsewhere; it is the server's from the beginning.
+  [[nodiscard]] core::Result<> add(ListeningSocket socket, std::string via);
+  // The socket made at `path` is somebody else's, or closed and its file removed. Whoever has come by it is
+  // answered, and comes again: no connection goes on as who it no longer is. Nothing where there is none.
+  void rename(const std::string& path, const std::string& via);
+  void close_socket(const std::string& path);
 
   // No new connections; requests that are handled or have been read are answered, the last of a connection
   // with "Connection: close"; then each connection is closed. Streams are ended, each as soon as nothing of

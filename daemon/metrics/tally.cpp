@@ -51,6 +51,10 @@ Tally::Tally(const std::vector<core::RelayConfig>& relays)
       commit_size_(k_size_bounds) {
   for (const std::string_view name : k_limit_names)
     limits_.emplace(name, 0);
+  add_relays(relays);
+}
+
+void Tally::add_relays(const std::vector<core::RelayConfig>& relays) {
   for (const core::RelayConfig& relay : relays)
     relays_.try_emplace(relay.name);
 }

@@ -35,6 +35,8 @@ class Tally {
  public:
   explicit Tally(const std::vector<core::RelayConfig>& relays);
 
+  // Relays that are counted from here on; those that were stay.
+  void add_relays(const std::vector<core::RelayConfig>& relays);
   // One transaction of the store, with what it answered.
   void commit(const core::Committed& committed, std::size_t commands, std::chrono::nanoseconds took);
   // `reply_code` 0: there was none.

@@ -34,6 +34,11 @@ class ReaderThread {
     return tasks_.try_push(task);
   }
 
+  // What must not be refused, before all that is asked later.
+  void tell(std::function<void(core::StoreReader&)> work) {
+    tasks_.push({std::move(work), [] {}});
+  }
+
   // Finishes what was asked; no completion comes after this returns but those already on their way are
   // dropped.
   void stop();

@@ -340,3 +340,79 @@ TEST_CASE("an agent that ignores a drain is killed after the grace") {
   CHECK(supervised.log.count("it did not end in time") == 1);
   CHECK_FALSE(is_running(supervised.last_pid()));
 }
+
+TEST_CASE("an agent whose hello has changed ends when its jobs are done, and another one follows at once") {
+  Supervised supervised("");
+  supervised.options.backoff_first = core::Millis{20'000};
+  supervised.start_and_wait();
+  const pid_t first = supervised.last_pid();
+  constexpr std::uint8_t k_jobs = 30;
+  for (std::uint8_t i = 0; i < k_jobs; ++i)
+    supervised.submit(samples::key(i));
+  supervised.agent->renew(core::Millis{20'000}, core::Millis{20'000});
+  supervised.run_until([&] { return supervised.readies.size() == 2; });
+  CHECK(supervised.facts_of<core::JobRelayed>().size() == k_jobs);
+  REQUIRE(supervised.lost.size() == 1);
+  CHECK(supervised.lost[0].empty());
+  CHECK(supervised.last_pid() != first);
+  CHECK_FALSE(is_running(first));
+  CHECK(supervised.agent->restarts() == 0);
+  // And without a job.
+  supervised.agent->renew(core::Millis{20'000}, core::Millis{20'000});
+  supervised.run_until([&] { return supervised.readies.size() == 3; });
+}
+
+TEST_CASE("an agent that is renewed does not wait for its jobs for ever") {
+  Supervised supervised("hold");
+  supervised.start_and_wait();
+  supervised.submit(samples::key(1));
+  supervised.submit(samples::key(2), "dot@example.net");
+  supervised.run_until_facts(1);
+  supervised.agent->renew(core::Millis{1}, core::Millis{20'000});
+  supervised.run_until([&] { return supervised.readies.size() == 2; });
+  REQUIRE(supervised.lost.size() == 1);
+  CHECK_FALSE(lost_of(supervised.lost[0], samples::key(1)).dot_possible);
+  CHECK(lost_of(supervised.lost[0], samples::key(2)).dot_possible);
+}
+
+TEST_CASE("an agent is renewed in every state, and stopped while it is") {
+  Supervised supervised("hold");
+  supervised.options.backoff_first = core::Millis{20'000};
+  SECTION("starting: it has the hello of before") {
+    supervised.options.hello_timeout = core::Millis{20'000};
+    supervised.options.environment = {"SCRIPT=mute"};
+    supervised.start();
+    supervised.agent->renew(core::Millis{1}, core::Millis{20'000});
+    supervised.run_until([&] { return supervised.log.count("event=agent_gone") == 1; });
+    CHECK(supervised.agent->restarts() == 0);
+  }
+  SECTION("it ignores that it is to end") {
+    supervised.options.backoff_first = core::Millis{10};
+    supervised.options.environment = {"SCRIPT=deaf"};
+    supervised.start_and_wait();
+    supervised.agent->renew(core::Millis{1}, core::Millis{1});
+    supervised.run_until([&] { return supervised.readies.size() == 2; });
+    CHECK(supervised.log.count("it did not end in time") == 1);
+  }
+  SECTION("it is drained meanwhile: the shorter grace counts") {
+    supervised.options.environment = {"SCRIPT=deaf"};
+    supervised.start_and_wait();
+    supervised.agent->renew(core::Millis{1}, core::Millis{1'000'000});
+    supervised.drain(core::Millis{1});
+    CHECK_FALSE(is_running(supervised.last_pid()));
+    CHECK(supervised.readies.size() == 1);
+  }
+  SECTION("it is drained while its jobs are waited for") {
+    supervised.start_and_wait();
+    supervised.submit(samples::key());
+    supervised.agent->renew(core::Millis{1'000'000}, core::Millis{1'000'000});
+    supervised.drain(core::Millis{20'000});
+    CHECK(supervised.readies.size() == 1);
+  }
+  SECTION("stopped: nothing") {
+    supervised.start_and_wait();
+    supervised.stop();
+    supervised.agent->renew(core::Millis{1}, core::Millis{1});
+    CHECK(supervised.readies.size() == 1);
+  }
+}

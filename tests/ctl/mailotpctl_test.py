@@ -350,15 +350,26 @@ alice@example.org              mailbox-disabled      1d3h     now  dsn          
             self.assertEqual(daemon.seen, [])
 
     def test_reload(self):
-        done = {"keys": 2, "keys_from": "file", "restart_needed": False}
+        none = {"added": [], "changed": [], "removed": []}
+        done = {"changed": [], "relays": none, "apps": none, "templates": none, "keys": 2, "keys_from": "file",
+                "restart_needed": False, "needs_restart": []}
         with FakeDaemon({"POST /v1/reload": (200, done)}) as daemon:
-            self.check(run("reload", socket_path=daemon.socket), 0, "2 keys in force\n", "")
+            self.check(run("reload", socket_path=daemon.socket), 0, "nothing has changed\n2 keys in force\n", "")
             result = self.check(run("reload", "--json", socket_path=daemon.socket), 0, err="")
             self.assertEqual(json.loads(result.stdout), done)
-        with FakeDaemon({"POST /v1/reload": (200, {"keys": 1, "keys_from": "credential", "restart_needed": True})}) as daemon:
+        much = {"changed": ["relay", "app", "templates"], "relays": {"added": ["b"], "changed": ["a"], "removed": ["c", "d"]},
+                "apps": {"added": ["shop"], "changed": [], "removed": []},
+                "templates": {"added": [], "changed": ["otp", "shop/otp"], "removed": []},
+                "keys": 1, "keys_from": "credential", "restart_needed": True,
+                "needs_restart": ["daemon.state_dir", "bounces"]}
+        with FakeDaemon({"POST /v1/reload": (200, much)}) as daemon:
             self.check(run("reload", socket_path=daemon.socket), 0,
+                       "changed: relay, app, templates\n"
+                       "relays: b added, a changed, c, d removed\n"
+                       "apps: shop added\n"
+                       "templates: otp, shop/otp changed\n"
                        "1 key in force, from systemd's credential: a new file is seen after a restart\n"
-                       "the configuration has changed: restart the daemon to have it in force\n", "")
+                       "left as it was until the daemon is restarted: daemon.state_dir, bounces\n", "")
         refused = problem(422, "configuration_invalid", "m.toml:3:1: unknown key x")
         with FakeDaemon({"POST /v1/reload": refused}) as daemon:
             result = self.check(run("reload", socket_path=daemon.socket), 1, "")

@@ -42,7 +42,10 @@ struct Machine {
   }
 
   daemon::Apps& apps() {
-    if (!made) made.emplace(config, rules, log, [this] { return now; });
+    if (!made) {
+      in_force.emplace(std::make_shared<daemon::Configured>(daemon::Configured{config, rules, nullptr, {}}));
+      made.emplace(*in_force, log, [this] { return now; });
+    }
     return *made;
   }
 
@@ -50,6 +53,7 @@ struct Machine {
   core::AppRules rules;
   Lines log;
   core::Millis now{5};
+  std::optional<daemon::InForce> in_force;
   std::optional<daemon::Apps> made;
   std::string detail;
 };

@@ -195,3 +195,38 @@ TEST_CASE("without an agent no relay is up, and none is probed or blamed") {
   b.board->agent_is(core::RelayCondition::up);
   CHECK(b.health.view().ready);
 }
+
+TEST_CASE("what is known of a relay stays when others come and go, and with its server") {
+  Bench b({"one", "two"}, {"late"});
+  for (int i = 0; i < 3; ++i)
+    b.down("one");
+  b.board->suspend("two", true);
+  CHECK(b.uses() == "--");
+  core::Config next = config_of({"two", "one", "late", "new"});
+  next.relays[1].priority = 3;
+  b.board->take_over(next);
+  CHECK(b.uses() == "---+");
+  CHECK(b.offers.back()[1].priority == 3);
+  CHECK(b.health.view().relays[1].breaker == "open");
+  CHECK(b.health.view().relays[1].last_error == "connect: refused");
+  CHECK(b.state(0) == "suspended");
+  CHECK(b.state(2) == "suspended");
+  CHECK(b.backs == 1);  // what waits may have its relay now
+  // Another server under the same name begins anew; the operator's word is about the name.
+  next.relays[0].host = next.relays[1].host = "other.example.net";
+  b.board->take_over(next);
+  CHECK(b.uses() == "-+-+");
+  b.board->take_over(config_of({"one"}));
+  b.board->suspend("two", false);  // ordered before, and told later
+  b.board->take_over(config_of({"one", "two", "late"}));
+  CHECK(b.uses() == "++-");
+}
+
+TEST_CASE("an agent that is renewed is no error of a relay") {
+  Bench b({"one"});
+  b.board->agent_renews();
+  CHECK(b.state(0) == "down");
+  CHECK(b.health.view().relays[0].last_error.empty());
+  b.board->agent_is(core::RelayCondition::up);
+  CHECK(b.state(0) == "up");
+}

@@ -429,6 +429,7 @@ struct ModelReader final : core::StoreReader {
   core::Result<core::EventPage> events(const core::EventFilter&) override { return core::EventPage{}; }
   core::Result<std::int64_t> newest_event() override { return 0; }
   core::Result<std::vector<core::KeyUse>> keys() override { return std::vector<core::KeyUse>{}; }
+  void take_over(core::LimitRules) override {}
 };
 
 }  // namespace

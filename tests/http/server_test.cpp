@@ -268,6 +268,57 @@ TEST_CASE("one server has several listeners, and the handler sees by which one a
   CHECK(::access(own.c_str(), F_OK) != 0);
 }
 
+TEST_CASE("a socket comes, is called otherwise and goes while the server runs") {
+  Fixture fixture;
+  fixture.start([](HttpRequest request, Responder responder) {
+    responder.respond(test::text_answer("via " + request.via));
+  });
+  const std::string path = fixture.folder.path("shop.sock");
+  auto made = make_listening_socket(path, 0600, "");
+  REQUIRE(made);
+  fixture.clients.push_back(std::make_unique<Client>(path));  // waits until the socket is the server's
+  Client& shop = *fixture.clients.back();
+  REQUIRE(fixture.server->add(std::move(*made), "shop"));
+  Client& common = fixture.connect();
+  CHECK(fixture.ask(common, get("/"))->body == "via ");
+  CHECK(fixture.ask(shop, get("/"))->body == "via shop");
+  fixture.server->rename(path, "blog");
+  CHECK(fixture.pump([&shop] { return shop.ended(); }));
+  fixture.clients.push_back(std::make_unique<Client>(path));
+  Client& blog = *fixture.clients.back();
+  CHECK(fixture.ask(blog, get("/"))->body == "via blog");
+  fixture.server->close_socket(path);
+  CHECK(::access(path.c_str(), F_OK) != 0);
+  CHECK(fixture.pump([&blog] { return blog.ended(); }));
+  CHECK(fixture.ask(common, get("/"))->body == "via ");
+  fixture.server->close_socket(path);  // there is none
+  fixture.server->rename(path, "x");
+}
+
+TEST_CASE("who is being answered when his socket goes gets the answer, and is sent away with it") {
+  Fixture fixture;
+  fixture.start(fixture.hold());
+  const std::string path = fixture.folder.path("shop.sock");
+  REQUIRE(fixture.server->listen(path, 0600, "", "shop"));
+  fixture.clients.push_back(std::make_unique<Client>(path));
+  Client& shop = *fixture.clients.back();
+  Client& common = fixture.connect();
+  shop.send(get("/a"));
+  common.send(get("/b"));
+  REQUIRE(fixture.pump([&fixture] { return fixture.held.size() == 2; }));
+  fixture.server->close_socket(path);
+  for (Responder& responder : fixture.held)
+    responder.respond(test::text_answer("done"));
+  const auto last = fixture.answer(shop);
+  REQUIRE(last);
+  CHECK(last->body == "done");
+  CHECK(last->header("Connection") == "close");
+  CHECK(fixture.pump([&shop] { return shop.ended(); }));
+  const auto other = fixture.answer(common);
+  REQUIRE(other);
+  CHECK(other->header("Connection").empty());
+}
+
 TEST_CASE("a request that nobody answers is answered 500 and logged") {
   Fixture fixture;
   fixture.start([](HttpRequest, Responder) {});

@@ -1,6 +1,9 @@
 // Keys that are added and retired while the daemon runs.
+#include <memory>
+
 #include <catch2/catch.hpp>
 
+#include "core/store_rules.h"
 #include "tests/store/database.h"
 #include "tests/store/store_fixture.h"
 
@@ -11,8 +14,8 @@ using core::CheckResult;
 
 namespace {
 
-core::ReplaceKeys keys(const StoreFixture& f, const std::string& letters) {
-  core::ReplaceKeys command;
+core::TakeOver keys(const StoreFixture& f, const std::string& letters) {
+  core::TakeOver command;
   command.at = f.now;
   command.source = "otp.key";
   for (const char letter : letters)
@@ -106,6 +109,41 @@ TEST_CASE("what the limits counted is kept with the newest key only") {
   REQUIRE(recovered);
   CHECK(recovered->limits_anew);
   (void)f.created();
+}
+
+TEST_CASE("rules are taken over with the keys, or neither") {
+  StoreFixture f;
+  REQUIRE(f.store->recover(f.now));
+  (void)f.created();
+  const auto limited = [&f](std::int64_t max) {
+    auto rules = std::make_shared<core::StoreRules>();
+    rules->policy = f.policy;
+    rules->return_path = "other@example.org";
+    rules->limits.common.recipient_sends = {{max, 3600s}};
+    rules->composer = std::shared_ptr<const core::Composer>(std::shared_ptr<void>{}, &f.composer);
+    return rules;
+  };
+  SECTION("both, from this commit on") {
+    core::TakeOver order = keys(f, "nk");
+    order.rules = limited(1);
+    f.done(std::move(order));
+    (void)f.created("bob@example.org");
+    CHECK(f.refusal(f.create_command("bob@example.org")).limit->max == 1);
+    // Keys alone leave the rules as they are.
+    f.done(keys(f, "nk"));
+    CHECK(f.refusal(f.create_command("bob@example.org")).limit->max == 1);
+  }
+  SECTION("a key is missing") {
+    std::vector<core::Command> batch;
+    core::TakeOver order = keys(f, "n");
+    order.rules = limited(1);
+    batch.emplace_back(std::move(order));
+    const core::Committed done = f.commit(std::move(batch));
+    REQUIRE(done.outcomes[0]);
+    CHECK(std::get<core::Refusal>(*done.outcomes[0]).kind == core::RefusalKind::keys_missing);
+    (void)f.created("bob@example.org");
+    (void)f.created("bob@example.org");
+  }
 }
 
 }  // namespace mailotp::store::test

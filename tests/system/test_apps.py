@@ -434,6 +434,7 @@ class Check(AppsTest):
         """An account that is in somebody else's group: by a file that no other process sees."""
         needs(self, "unshare", "--mount", "true")
         daemon = self.open_daemon([{"name": "a", "users": ["backup"]}, {"name": "b", "groups": ["irc"]}])
+        daemon.keygen()
         self.assertEqual(daemon.run("--check").returncode, 0)
         group = os.path.join(daemon.folder, "group")
         with open("/etc/group", encoding="utf-8") as file:
@@ -452,6 +453,7 @@ class Check(AppsTest):
     def test_good(self):
         daemon = self.open_daemon([{"name": "a", "users": ["www-data"], "groups": ["www-data"], "uids": [WWW_DATA]},
                                    {"name": "b", "groups": ["irc"], "purposes": ["recovery"]}])
+        daemon.keygen()
         done = daemon.run("--check")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertNotIn(" app", done.stderr)
