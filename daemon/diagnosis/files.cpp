@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/app/places.h"
+#include "daemon/diagnosis/service_unit.h"
 #include "store/key_file.h"
 #include "store/keys.h"
 
@@ -47,25 +48,36 @@ Finding failed(const SecretFile& file, std::string saw, std::string remedy) {
   return {file.check, file.path, Outcome::failed, std::move(saw), std::move(remedy)};
 }
 
-// Can mailotpd's user read it? Root reads all, and what is root's may still come to it as a credential.
+// Can mailotpd's user read it, and nobody else? Root reads all.
 std::optional<Finding> check_owner(const Site& site, const SecretFile& file, const struct stat& at) {
   if (at.st_uid == site.owner) return std::nullopt;
   const std::string owner = name_of_user(at.st_uid);
   const std::string daemon = name_of_user(site.owner);
-  const std::string take = fmt::format("chown {} {}", daemon, file.path);
-  if (at.st_uid != 0 && site.owner != 0)
-    return failed(
-        file, fmt::format("belongs to {}, and mailotpd runs as {}, who cannot read it", owner, daemon), take);
-  Finding out = failed(file, fmt::format("belongs to {}, and mailotpd runs as {}", owner, daemon), take);
-  out.outcome = Outcome::warning;
+  Finding out = failed(file, fmt::format("belongs to {}, and mailotpd runs as {}", owner, daemon),
+                       fmt::format("chown {} {}", daemon, file.path));
+  if (site.owner == 0)
+    out.outcome = Outcome::warning;
+  else
+    out.saw += ", who cannot read it";
   if (at.st_uid == 0)
-    out.remedy += fmt::format("; or let systemd hand it over: LoadCredential={}:{} in the service",
+    out.remedy += fmt::format("; or have systemd hand it over: LoadCredential={}:{} in the service",
                               file.credential, file.path);
   return out;
 }
 
-// All but what is in it; nothing: that may be read.
+// What only the service itself can read, by way of systemd.
+std::optional<Finding> check_credential(const SecretFile& file) {
+  if (file.path.starts_with(k_credentials) || !service_hands_over(file.credential)) return std::nullopt;
+  return Finding{file.check, file.path, Outcome::ok,
+                 fmt::format("systemd hands it over as the credential {}, which root can look at while the "
+                             "service runs",
+                             file.credential),
+                 ""};
+}
+
+// All but what is in it; nothing: that is to be read.
 std::optional<Finding> check_access(const Site& site, const SecretFile& file) {
+  if (auto credential = check_credential(file)) return credential;
   if (file.path.empty()) return failed(file, file.setting + " is not set", file.make);
   struct stat at {};
   if (::stat(file.path.c_str(), &at) != 0) {

@@ -1,4 +1,6 @@
 // A state folder looked at from outside: what is said, and that nothing is changed.
+#include "store/inspection.h"
+
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -7,7 +9,6 @@
 #include <catch2/catch.hpp>
 #include <unistd.h>
 
-#include "store/inspection.h"
 #include "store/lock.h"
 #include "store/migrations.h"
 #include "tests/store/database.h"

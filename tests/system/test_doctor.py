@@ -258,6 +258,19 @@ class AnotherUser(DoctorTest):
             self.assertRegex(done.stdout, rf"(?m)^not seen  {check} .*\n +→ run as root")
         self.assertNotIn("FAILED", done.stdout)
 
+    def test_files_of_root_and_a_daemon_that_is_not(self):
+        """As they are after "sudo mailotpctl keygen": mailotpd's user, the owner of its folder, cannot read them."""
+        self.daemon = self.new_daemon()
+        self.daemon.keygen()
+        os.chown(self.daemon.state, NOBODY, NOBODY)
+        done = self.daemon.run("--diagnose")
+        self.assertEqual(done.returncode, 78, done)
+        failed = [check for check in map(json.loads, done.stdout.splitlines()) if check["result"] == "failed"]
+        self.assertEqual([check["check"] for check in failed], ["key"], failed)
+        self.assertIn("belongs to root, and mailotpd runs as nobody, who cannot read it", failed[0]["saw"])
+        self.assertIn(f"chown nobody {self.daemon.key}", failed[0]["remedy"])
+        self.assertIn("LoadCredential=otp-key:", failed[0]["remedy"])
+
     def test_one_who_may_not(self):
         self.installation()
         program = self.programs()
