@@ -221,7 +221,7 @@ Attempt<HttpReply> DaemonClient::receive(const std::string& target, Receiver& re
   (void)curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, receive_progress);
   (void)curl_easy_setopt(handle, CURLOPT_XFERINFODATA, &receiving);
   (void)curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
-  auto reply = transfer(target);
+  auto reply = answer_to(target);
   (void)curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 1L);
   (void)curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 0L);
   (void)curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, append_body);
@@ -232,13 +232,13 @@ Attempt<HttpReply> DaemonClient::receive(const std::string& target, Receiver& re
 Attempt<HttpReply> DaemonClient::perform(const std::string& target) {
   std::string body;
   (void)curl_easy_setopt(handle_.get(), CURLOPT_WRITEDATA, &body);
-  auto reply = transfer(target);
+  auto reply = answer_to(target);
   if (reply) reply->body = std::move(body);
   return reply;
 }
 
 // As the options say.
-Attempt<HttpReply> DaemonClient::transfer(const std::string& target) {
+Attempt<HttpReply> DaemonClient::answer_to(const std::string& target) {
   HttpReply reply;
   CURL* handle = handle_.get();
   const std::string url = "http://mailotpd" + target;

@@ -70,7 +70,7 @@ class DaemonClient {
   [[nodiscard]] Attempt<HttpReply> perform(const std::string& target);
   // What a code of libcurl means.
   [[nodiscard]] Failure no_answer(int code) const;
-  [[nodiscard]] Attempt<HttpReply> transfer(const std::string& target);
+  [[nodiscard]] Attempt<HttpReply> answer_to(const std::string& target);
 
   struct Close {
     void operator()(void* handle) const noexcept;

@@ -16,6 +16,7 @@
 #include "daemon/diagnosis/host.h"
 #include "daemon/diagnosis/mail.h"
 #include "daemon/diagnosis/site.h"
+#include "store/start_files.h"
 
 namespace mailotp::daemon {
 namespace {
@@ -98,7 +99,7 @@ std::vector<Finding> diagnose(const std::string& config_path) {
   const Site site = look_at_site(loaded->config);
   std::vector<std::string> keys_needed;
   Finding database = check_database(site, keys_needed);
-  std::vector<Finding> out{good_configuration(config_path, loaded->config), check_mail_templates(site),
+  std::vector<Finding> out{good_configuration(config_path, loaded->config), check_mail_templates(*loaded),
                            check_programs(site), check_key_file(site, keys_needed)};
   const auto add = [&out](std::vector<Finding> more) { std::ranges::move(more, std::back_inserter(out)); };
   add(check_password_files(site));

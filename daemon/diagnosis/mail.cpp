@@ -10,9 +10,9 @@
 
 namespace mailotp::daemon {
 
-Finding check_mail_templates(const Site& site) {
-  const std::string folders = fmt::format("{}", fmt::join(template_directories(site.config), ", "));
-  if (const auto made = check_senders(site.config); !made)
+Finding check_mail_templates(const LoadedConfig& loaded) {
+  const std::string folders = fmt::format("{}", fmt::join(template_directories(loaded.config), ", "));
+  if (const auto made = check_senders(loaded); !made)
     return {
         "templates", folders, Outcome::failed, made.error().what,
         "correct that file, then try: mailotpctl doctor; without a file of your own the one that comes with "

@@ -3,12 +3,13 @@
 
 #include <vector>
 
+#include "daemon/config/config_file.h"
 #include "daemon/diagnosis/finding.h"
 #include "daemon/diagnosis/site.h"
 
 namespace mailotp::daemon {
 
-[[nodiscard]] Finding check_mail_templates(const Site& site);
+[[nodiscard]] Finding check_mail_templates(const LoadedConfig& loaded);
 [[nodiscard]] Finding check_bounce_path(const Site& site);
 
 }  // namespace mailotp::daemon
