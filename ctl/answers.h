@@ -138,7 +138,7 @@ struct ReadyInfo {
   };
   std::string store_error;
   std::optional<MailboxError> mailbox_error;
-  std::vector<std::pair<std::string, std::string>> agents;  // name, state
+  std::vector<std::pair<std::string, std::string>> agents;  // name, what is wrong
 };
 
 struct KeyInfo {

@@ -16,8 +16,8 @@ namespace mailotp::ctl {
 namespace {
 
 constexpr const char* k_log = "look at its log: journalctl -u mailotpd";
-// An agent that has just started needs so long for its first login.
-constexpr std::chrono::seconds k_patience{10};
+// Agents that have just been started need so long, for a first login too.
+constexpr std::chrono::seconds k_patience{5};
 constexpr std::chrono::milliseconds k_look_again{200};
 
 // What an operator does about a step of a relay's test that failed.
@@ -69,6 +69,7 @@ class LiveChecks {
     if (daemon->status != 200) return no_answer(failure_of(*daemon));
     auto ready = read_ready_of(client_);
     if (!ready) return no_answer(ready.error());
+    *ready = when_settled(*std::move(ready));
     daemon_is(daemon->body, *ready);
     store_is(*ready);
     agents_are(*ready);
@@ -88,8 +89,10 @@ class LiveChecks {
   void no_answer(const Failure& failure) {
     if (failure.exit == ExitCode::no_permission)
       return tell("daemon", socket_, CheckResult::unseen, failure.what, "run as root, or join that group");
-    tell("daemon", socket_, CheckResult::failed, failure.what,
-         "systemctl start mailotpd; when it does not stay: journalctl -u mailotpd");
+    // What follows is a remedy, which is told more of here.
+    tell("daemon", socket_, CheckResult::failed, failure.what.substr(0, failure.what.find("; ")),
+         "systemctl start mailotpd (when it does not stay: journalctl -u mailotpd), or name its admin_socket "
+         "with --socket");
   }
 
   // /readyz says 503 with the same body when the daemon is not ready.
@@ -99,6 +102,25 @@ class LiveChecks {
     const auto ready = read_ready(reply->body);
     if (!ready) return tl::unexpected(failure_of(*reply));
     return *ready;
+  }
+
+  static bool is_settling(const ReadyInfo& ready) {
+    const bool starting =
+        std::ranges::any_of(ready.agents, [](const auto& agent) { return agent.second == "down"; });
+    return starting || (ready.bounces == "down" && !ready.mailbox_error);
+  }
+
+  ReadyInfo when_settled(ReadyInfo ready) {
+    if (!is_settling(ready)) return ready;
+    progress_("waiting for what the daemon has just started");
+    const auto end = std::chrono::steady_clock::now() + k_patience;
+    while (is_settling(ready) && std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(k_look_again);
+      auto again = read_ready_of(client_);
+      if (!again) break;
+      ready = *std::move(again);
+    }
+    return ready;
   }
 
   void daemon_is(const std::string& body, const ReadyInfo& ready) {
@@ -118,17 +140,17 @@ class LiveChecks {
          "it is tried again every second; make room on the disk of state_dir, or make it writable");
   }
 
+  // Told are those with which something is not well.
   void agents_are(const ReadyInfo& ready) {
     for (const auto& [name, state] : ready.agents) {
       const std::string program = "mailotp-" + name;
-      if (state == "confined")
-        tell("agent", program, CheckResult::ok, "runs, confined");
-      else if (state == "unconfined")
+      if (state == "unconfined")
         tell("agent", program, CheckResult::warning, "runs, and can reach files that it does not need",
              "run a kernel with Landlock (5.19 or later), then: systemctl restart mailotpd");
       else
         tell("agent", program, CheckResult::failed, "does not run; it is started again", k_log);
     }
+    if (ready.agents.empty()) tell("agent", "", CheckResult::ok, "every one runs, confined");
   }
 
   void relays_are() {
@@ -179,9 +201,8 @@ class LiveChecks {
     tell("relay", relay.name, CheckResult::ok, saw);
   }
 
-  void mailbox_is(ReadyInfo ready) {
+  void mailbox_is(const ReadyInfo& ready) {
     if (ready.bounces == "off") return;
-    if (ready.bounces == "down" && !ready.mailbox_error) ready = first_login(std::move(ready));
     if (ready.bounces != "up") {
       const ReadyInfo::MailboxError error = ready.mailbox_error.value_or(ReadyInfo::MailboxError{});
       return tell("bounce-mailbox", "", CheckResult::failed,
@@ -195,18 +216,6 @@ class LiveChecks {
           fmt::format("{} mails in it answer none of ours", ready.bounces_foreign),
           "give bounce_address in [mail] a mailbox of its own, or set foreign = \"move\" in [bounces]");
     tell("bounce-mailbox", "", CheckResult::ok, "is read");
-  }
-
-  ReadyInfo first_login(ReadyInfo ready) {
-    progress_("waiting for the bounce mailbox");
-    const auto end = std::chrono::steady_clock::now() + k_patience;
-    while (ready.bounces == "down" && !ready.mailbox_error && std::chrono::steady_clock::now() < end) {
-      std::this_thread::sleep_for(k_look_again);
-      auto again = read_ready_of(client_);
-      if (!again) break;
-      ready = *std::move(again);
-    }
-    return ready;
   }
 
   void stats_are() {

@@ -192,9 +192,10 @@ void add_ready_details(ordered_json& value, const ReadyView& view) {
                               {"at", core::format_rfc3339(error.at)}};
   }
   ordered_json agents = ordered_json::object();
-  for (const ReadyView::Agent& agent : view.agents)
-    agents[agent.name] = agent.state;
-  value["agents"] = std::move(agents);
+  for (const ReadyView::Agent& agent : view.agents) {
+    if (agent.state != "confined") agents[agent.name] = agent.state;
+  }
+  if (!agents.empty()) value["agents"] = std::move(agents);
 }
 
 ordered_json changes_json(const NameChanges& changes) {

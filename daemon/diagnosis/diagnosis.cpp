@@ -25,7 +25,7 @@ namespace {
 std::vector<Finding> bad_configuration(const std::string& path, const core::Error& error) {
   std::vector<Finding> out;
   if (error.code == core::Errc::not_found)
-    return {{"configuration", path, Outcome::failed, error.what,
+    return {{"configuration", path, Outcome::failed, "there is no such file",
              "name it with --config, or make one: examples/mailotpd.toml has every key"}};
   for (std::string_view rest = error.what; !rest.empty();) {
     const auto end = std::min(rest.find('\n'), rest.size());

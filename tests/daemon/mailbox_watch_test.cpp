@@ -239,6 +239,32 @@ TEST_CASE("mailbox watch: more than twenty mails that are not ours are told once
         std::string::npos);
 }
 
+TEST_CASE("health: why something does not work is the operators' to know, and only while it does not") {
+  core::Config config;
+  config.bounces.emplace();
+  daemon::Health health(config);
+  const auto told = [&health](daemon::ReadyFor whom, const std::string& text) {
+    return daemon::ready_json(health.view(), whom).find(text) != std::string::npos;
+  };
+  CHECK(told(daemon::ReadyFor::operators, R"("agents":{"smtp":"down","imap":"down"})"));
+  health.agent_is("smtp", daemon::AgentCondition::confined);
+  health.agent_is("imap", daemon::AgentCondition::unconfined);
+  health.mailbox_failed({"login", "no", "auth_refused", core::from_unix_ms(0)});
+  health.store_is(core::fail(core::Errc::no_space, "the disk is full"));
+  CHECK(told(daemon::ReadyFor::operators, R"("agents":{"imap":"unconfined"})"));
+  CHECK(told(daemon::ReadyFor::operators, R"("store_error":"the disk is full")"));
+  CHECK(told(daemon::ReadyFor::operators,
+             R"("bounces_error":{"step":"login","reason":"no","trouble":"auth_refused",)"
+             R"("at":"1970-01-01T00:00:00.000Z"})"));
+  CHECK_FALSE(told(daemon::ReadyFor::apps, "_error"));
+  CHECK_FALSE(told(daemon::ReadyFor::apps, "agents"));
+  health.agent_is("imap", daemon::AgentCondition::confined);
+  health.mailbox_is(daemon::MailboxCondition::up);
+  health.store_is({});
+  CHECK_FALSE(told(daemon::ReadyFor::operators, "_error"));
+  CHECK_FALSE(told(daemon::ReadyFor::operators, "agents"));
+}
+
 TEST_CASE("mailbox watch: moves that nobody ordered, or of another mailbox, are not recorded") {
   Fixture f;
   f.open(7, state_of(10, {{3, core::MailFate::processed}}));

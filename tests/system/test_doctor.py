@@ -112,7 +112,8 @@ class DoctorTest(SystemTest):
     def up(self):
         self.daemon.launch()
         self.daemon.wait_listening()
-        wait_for(self.daemon.agent_pids, lambda: f"the agents run; {self.daemon.log_tail()}")
+        wait_for(lambda: "down" not in self.daemon.admin("GET", "/readyz").json.get("agents", {}).values(),
+                 lambda: f"the agents are ready; {self.daemon.log_tail()}")
         self.daemon.agents |= set(self.daemon.agent_pids())
 
     def again(self, **changes):
