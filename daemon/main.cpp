@@ -30,7 +30,7 @@ constexpr const char* k_usage =
     "\n"
     "  --config FILE   the configuration (default /etc/mailotpd/mailotpd.toml)\n"
     "  --check         validates the configuration, its keys, passwords and templates, and exits: 0 good,\n"
-    "                  78 bad\n"
+    "                  78 bad. Files that are not there are told: systemd may hand them over\n"
     "  --diagnose      says what is wrong with this installation, as far as files tell: on standard\n"
     "                  output, a JSON object a line with check, subject, result (ok, warning, failed,\n"
     "                  unseen), saw and remedy. Changes nothing, also beside a daemon that runs. Exits:\n"
@@ -86,10 +86,14 @@ int run(const Options& options) {
     return exit_with(ExitCode::bad_configuration);
   }
   if (options.check) {
-    if (const auto good = mailotp::daemon::check_named_files(*loaded); !good) {
-      (void)std::fprintf(stderr, "%s\n", good.error().what.c_str());
+    const auto absent = mailotp::daemon::check_named_files(*loaded);
+    if (!absent) {
+      (void)std::fprintf(stderr, "%s\n", absent.error().what.c_str());
       return exit_with(ExitCode::bad_configuration);
     }
+    for (const std::string& file : *absent)
+      (void)std::fprintf(stderr, "%s: good only where systemd hands it over (LoadCredential=)\n",
+                         file.c_str());
     (void)std::printf("%s: good\n", options.config.c_str());
     return exit_with(ExitCode::ok);
   }

@@ -24,7 +24,9 @@ struct NamedKeys {
 // Of every relay that authenticates, and of the bounce mailbox.
 [[nodiscard]] core::Result<> check_passwords(const LoadedConfig& loaded);
 
-// All of it, as --check does: what is good here is taken by a start and by a reload.
-[[nodiscard]] core::Result<> check_named_files(const LoadedConfig& loaded);
+// All of it, as --check does: what is good here is taken by a start and by a reload. Key and password files
+// that are not there are given back, each with its place: systemd may hand them to the service as
+// credentials, which is not to be seen from here.
+[[nodiscard]] core::Result<std::vector<std::string>> check_named_files(const LoadedConfig& loaded);
 
 }  // namespace mailotp::daemon

@@ -149,6 +149,7 @@ class DoctorTest(SystemTest):
 class Healthy(DoctorTest):
     def test_nothing_fails(self):
         self.installation()
+        mails = len(self.relay.mails)  # of the tests before
         checks = self.checks()
         self.assertEqual([check for check in checks if check["result"] not in ("ok", "warning")], [])
         # Only the machine that the test runs on may have something to be said about.
@@ -159,7 +160,7 @@ class Healthy(DoctorTest):
         self.assertLessEqual({"configuration", "templates", "programs", "key", "password", "state", "database", "disk",
                               "clock", "confinement", "api-socket", "admin-socket", "return-path", *OF_THE_DAEMON}
                              - {"brake"}, seen)
-        self.assertEqual(len(self.relay.mails), 0, "a test of a relay sends no mail")
+        self.assertEqual(len(self.relay.mails), mails, "a test of a relay sends no mail")
 
     def test_a_relay_out_of_use_beside_one_in_use(self):
         """It is a warning only: mail leaves."""
