@@ -10,11 +10,15 @@
 
 namespace mailotp::ctl {
 
-Interrupts::Interrupts() {
+Interrupts::Interrupts(CtrlZ ctrl_z) {
   sigset_t wanted{};
   (void)sigemptyset(&wanted);  // these cannot fail with valid signals
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP})
-    (void)sigaddset(&wanted, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP}) {
+    if (signal == SIGTSTP && ctrl_z == CtrlZ::as_usual) continue;
+    struct sigaction now {};
+    // What is ignored (nohup) would be kept for us all the same.
+    if (sigaction(signal, nullptr, &now) == 0 && now.sa_handler != SIG_IGN) (void)sigaddset(&wanted, signal);
+  }
   CHECK(sigprocmask(SIG_BLOCK, &wanted, &before_) == 0);
   fd_ = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
   CHECK(fd_ >= 0);

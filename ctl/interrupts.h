@@ -1,8 +1,10 @@
 // Signals for verbs that go on until somebody ends them. While one of these exists, SIGINT, SIGTERM, SIGHUP
-// and SIGQUIT end nothing by themselves, so that a verb can put the terminal in order and end with 0.
+// and SIGQUIT end nothing by themselves (those that are ignored stay so: nohup), so that a verb can put the
+// terminal in order and end with 0.
 #pragma once
 
 #include <csignal>
+#include <cstdint>
 
 #include "core/time.h"
 
@@ -12,7 +14,9 @@ class Interrupts {
  public:
   enum class Woken { time_up, ended, resized, stopped };
 
-  Interrupts();
+  // Whether Ctrl-Z is for wait(), too, or does what it does everywhere.
+  enum class CtrlZ : std::uint8_t { as_usual, told };
+  explicit Interrupts(CtrlZ ctrl_z = CtrlZ::as_usual);
   ~Interrupts();  // as it was before
   Interrupts(const Interrupts&) = delete;
   Interrupts& operator=(const Interrupts&) = delete;

@@ -100,7 +100,7 @@ class Frames {
 }  // namespace
 
 Attempt<void> watch(core::Seconds pause, Between between, const Once& once) {
-  Interrupts interrupts;
+  Interrupts interrupts(Interrupts::CtrlZ::told);
   Frames frames(pause, between);
   bool was_there = false;
   for (;;) {

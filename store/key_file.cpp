@@ -91,7 +91,7 @@ Result<std::vector<Secret>> parse_key_file(std::string_view text) {
   return keys;
 }
 
-Result<std::vector<Secret>> load_key_file(const std::string& path) {
+Result<std::vector<Secret>> load_key_file(const std::string& path, KeyKeeper keeper) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   if (fd < 0) return core::fail(Errc::io, fmt::format("{}: {}", path, std::strerror(errno)));
   struct FdCloser {
@@ -101,7 +101,8 @@ Result<std::vector<Secret>> load_key_file(const std::string& path) {
   struct stat file {};
   if (::fstat(fd, &file) != 0) return core::fail(Errc::io, fmt::format("{}: {}", path, std::strerror(errno)));
   if (!S_ISREG(file.st_mode)) return core::fail(Errc::invalid, fmt::format("{}: not a regular file", path));
-  if ((file.st_mode & 077) != 0)
+  const mode_t others = keeper == KeyKeeper::systemd ? 037 : 077;
+  if ((file.st_mode & others) != 0)
     return core::fail(Errc::invalid, fmt::format("{}: others than its owner can access it: chmod 600", path));
   const auto text = read_all(fd, path);
   if (!text) return tl::unexpected(text.error());

@@ -17,8 +17,11 @@ namespace {
 
 constexpr core::Millis k_dot_grace{5000};     // for sends that are past the dot
 constexpr core::Millis k_drain_limit{10000};  // for everything
-// What the store may take for its last commit, before systemd kills us.
+// What the store may take for its last commit, before systemd kills us. It is asked for again while the store
+// is busy: after an erasure it writes the whole database anew.
 constexpr core::Millis k_close_limit{20000};
+constexpr core::Millis k_ask_again{5000};
+constexpr core::Millis k_close_at_most{900'000};
 
 }  // namespace
 
@@ -71,6 +74,7 @@ tl::expected<void, StartFailure> App::start() {
     p.reload->run([](const auto&) {});  // it is in the log
   });
   p.drain_limit.emplace(&p.loop.loop, [&p] { p.stop_now(); });
+  p.closing.emplace(&p.loop.loop, [&p] { p.ask_for_time(); });
   p.notices.emplace(&p.loop.loop, ServiceNotices::manager_of_environment(), p.log);
   p.agent->start();
   if (p.mailbox) p.mailbox->start();
@@ -139,9 +143,10 @@ void App::Parts::stop_now() {
 
 // Every fact has arrived: the store writes the last of them and closes.
 void App::Parts::finish() {
-  if (draining) notices->stopping(k_close_limit);
+  if (draining) ask_for_time();
   snapshots->stop();
   store->stop([this] {
+    if (closing) closing->stop();
     reader->stop();
     const auto closed = [this, left = std::make_shared<int>(3)] {
       if (--*left == 0) uv_stop(&loop.loop);
@@ -149,6 +154,12 @@ void App::Parts::finish() {
     for (HttpServer* server : servers())
       server->close(closed);
   });
+}
+
+void App::Parts::ask_for_time() {
+  notices->stopping(k_close_limit);
+  closing_for += k_ask_again;
+  if (closing_for < k_close_at_most) closing->start(k_ask_again);
 }
 
 ExitCode App::run() {

@@ -110,6 +110,11 @@ std::string json_string(std::string_view text) {
 
 }  // namespace
 
+std::string quotable(std::string text) {
+  std::ranges::replace(text, '"', '\'');
+  return text;
+}
+
 std::vector<LogField> fields_of(std::string_view line) {
   std::vector<LogField> out;
   while (!line.empty()) {

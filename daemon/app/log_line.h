@@ -17,6 +17,10 @@ struct LogField {
   bool operator==(const LogField&) const = default;
 };
 
+// What came from outside, for the inside of quotes: without some of its own it cannot pass for fields of
+// ours.
+[[nodiscard]] std::string quotable(std::string text);
+
 // As they stand in the line, which must live as long. A quote ends a value only where another field begins or
 // the line ends: a value may have quotes inside.
 [[nodiscard]] std::vector<LogField> fields_of(std::string_view line);

@@ -1,12 +1,12 @@
 #include "daemon/app/mailbox_watch.h"
 
-#include <algorithm>
 #include <utility>
 #include <variant>
 
 #include <fmt/format.h>
 
 #include "core/crash_point.h"
+#include "daemon/app/log_line.h"
 #include "daemon/state/clock.h"
 
 namespace mailotp::daemon {
@@ -22,12 +22,6 @@ struct Overloaded : F... {
 };
 template <class... F>
 Overloaded(F...) -> Overloaded<F...>;
-
-// It is printable already; without quotes it cannot pass for fields of ours.
-std::string quoted(std::string text) {
-  std::ranges::replace(text, '"', '\'');
-  return text;
-}
 
 std::string_view name_of(core::RelayTrouble trouble) {
   switch (trouble) {
@@ -68,8 +62,8 @@ void MailboxWatch::note_down(const std::string& step, const std::string& reason,
   std::string now = fmt::format("down {} {}", step, name_of(trouble));
   if (std::exchange(last_, now) == now) return;
   log_.write(trouble == core::RelayTrouble::ordinary ? core::LogLevel::warning : core::LogLevel::error,
-             fmt::format("event=mailbox_down step=\"{}\" trouble={} reason=\"{}\"", quoted(step),
-                         name_of(trouble), quoted(reason)));
+             fmt::format("event=mailbox_down step=\"{}\" trouble={} reason=\"{}\"", quotable(step),
+                         name_of(trouble), quotable(reason)));
 }
 
 void MailboxWatch::note_foreign(std::uint64_t count) {
@@ -154,7 +148,7 @@ void MailboxWatch::decide(const core::MailUid& mail, const core::Outcome& outcom
   if (filed == nullptr) {
     log_.write(core::LogLevel::error,
                fmt::format("event=mail_not_recorded uidvalidity={} uid={} what=\"{}\"", mail.uidvalidity,
-                           mail.uid, outcome ? "another answer" : quoted(outcome.error().what)));
+                           mail.uid, outcome ? "another answer" : quotable(outcome.error().what)));
     return links_.decide({mail, core::MailFate::leave});
   }
   MAILOTP_CRASH_POINT("mail_recorded");
@@ -219,7 +213,7 @@ void MailboxWatch::note_death(const core::MailUid& mail) {
                   if (!outcome)
                     log_.write(core::LogLevel::error,
                                fmt::format("event=mail_not_recorded uidvalidity={} uid={} what=\"{}\"",
-                                           mail.uidvalidity, mail.uid, quoted(outcome.error().what)));
+                                           mail.uidvalidity, mail.uid, quotable(outcome.error().what)));
                 });
 }
 

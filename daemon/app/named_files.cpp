@@ -65,7 +65,8 @@ core::Result<NamedKeys> load_named_keys(const LoadedConfig& loaded) {
                                                          "makes one",
                                                          loaded.where(k_key_file), path, configured));
   }
-  auto keys = store::load_key_file(path);
+  auto keys = store::load_key_file(
+      path, is_credential(path) ? store::KeyKeeper::systemd : store::KeyKeeper::its_owner);
   if (!keys)
     return tl::unexpected(core::Error{keys.error().code, loaded.where(k_key_file) + keys.error().what});
   auto ring = store::KeyRing::create(*keys, path);

@@ -110,10 +110,12 @@ struct App::Parts {
   std::optional<SignalWatch> hang_up;
   std::optional<Timer> drain_limit;
   std::optional<ServiceNotices> notices;
+  std::optional<Timer> closing;  // the store takes its time: the manager is told so
 
   std::vector<std::string> suspended;  // relays, from before the start
   bool draining = false;
   int to_drain = 0;
+  core::Millis closing_for{0};
 
   core::Result<> follow_clock(store::SqliteStore& opened);
   tl::expected<void, StartFailure> open_store(store::KeyRing keys);
@@ -142,6 +144,7 @@ struct App::Parts {
   void drained_one();
   void stop_now();
   void finish();
+  void ask_for_time();
 };
 
 }  // namespace mailotp::daemon

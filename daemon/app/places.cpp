@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t k_max_password = 4096;  // an OAuth token may be long
 constexpr mode_t k_others = 077;
+constexpr mode_t k_others_of_credential = 037;
 
 std::string program_directory() {
   std::error_code error;
@@ -51,6 +52,12 @@ std::string credential_or(const std::string& credential, const std::string& file
   return ::access(path.c_str(), F_OK) == 0 ? path : file;
 }
 
+bool is_credential(const std::string& path) {
+  const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+  return path.starts_with(k_service_credentials) ||
+         (directory != nullptr && path.starts_with(std::string(directory) + "/"));
+}
+
 bool authenticates(const core::RelayConfig& relay) {
   return relay.kind == core::RelayKind::smtp && relay.auth != core::AuthMode::none && !relay.username.empty();
 }
@@ -73,7 +80,7 @@ core::Result<core::Secret> read_password(const std::string& path) {
   const int error = errno;
   (void)::close(fd);
   if (!known || got < 0) return core::fail(core::Errc::io, fmt::format("{}: {}", path, std::strerror(error)));
-  if ((status.st_mode & k_others) != 0)
+  if ((status.st_mode & (is_credential(path) ? k_others_of_credential : k_others)) != 0)
     return core::fail(core::Errc::invalid,
                       fmt::format("{}: others than its owner can access it; chmod 600", path));
   std::string text(bytes.data(), static_cast<std::size_t>(got));

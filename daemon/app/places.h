@@ -15,6 +15,11 @@ namespace mailotp::daemon {
 
 // The credential of that name when systemd passed one ($CREDENTIALS_DIRECTORY), else `file`.
 [[nodiscard]] std::string credential_or(const std::string& credential, const std::string& file);
+// Where systemd has those of the service while it runs.
+inline constexpr const char* k_service_credentials = "/run/credentials/mailotpd.service/";
+// It is one of this service, or was passed to this process. systemd gives access to it by a list, whose mask
+// shows as the right of the group, and owns it itself.
+[[nodiscard]] bool is_credential(const std::string& path);
 // Whether a relay has a password at all, and where it is; that of the bounce mailbox.
 [[nodiscard]] bool authenticates(const core::RelayConfig& relay);
 [[nodiscard]] std::string password_file_of(const core::RelayConfig& relay);

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/app/log_line.h"
 #include "daemon/config/config_changes.h"
 #include "daemon/state/clock.h"
 
@@ -235,7 +236,7 @@ void RelayBoard::tell(Relay& relay) {
   }
   log_.write(core::LogLevel::warning,
              fmt::format("event=relay_down relay={} breaker={} reason=\"{}\"", relay.config.name,
-                         core::to_string(relay.breaker.state()), relay.last_error));
+                         core::to_string(relay.breaker.state()), quotable(relay.last_error)));
 }
 
 void RelayBoard::plan_probes() {

@@ -22,9 +22,6 @@ namespace {
 
 constexpr mode_t k_others = 077;
 constexpr mode_t k_others_write = 022;
-// Where systemd has the credentials of the service while it runs.
-constexpr const char* k_credentials = "/run/credentials/mailotpd.service/";
-
 // A file that holds a secret.
 struct SecretFile {
   std::string check;
@@ -36,7 +33,7 @@ struct SecretFile {
 
 // What the service was given counts before the file.
 SecretFile in_its_place(SecretFile file) {
-  std::string credential = k_credentials + file.credential;
+  std::string credential = k_service_credentials + file.credential;
   if (::access(credential.c_str(), F_OK) == 0)
     file.path = std::move(credential);
   else
@@ -67,7 +64,8 @@ std::optional<Finding> check_owner(const Site& site, const SecretFile& file, con
 
 // What only the service itself can read, by way of systemd.
 std::optional<Finding> check_credential(const SecretFile& file) {
-  if (file.path.starts_with(k_credentials) || !service_hands_over(file.credential)) return std::nullopt;
+  if (file.path.starts_with(k_service_credentials) || !service_hands_over(file.credential))
+    return std::nullopt;
   return Finding{file.check, file.path, Outcome::ok,
                  fmt::format("systemd hands it over as the credential {}, which root can look at while the "
                              "service runs",
@@ -85,11 +83,14 @@ std::optional<Finding> check_access(const Site& site, const SecretFile& file) {
     return failed(file, errno == ENOENT ? "there is no such file" : std::strerror(errno), file.make);
   }
   if (!S_ISREG(at.st_mode)) return failed(file, "it is no regular file", file.make);
-  if ((at.st_mode & k_others) != 0)
+  const bool of_systemd = is_credential(file.path);
+  if (!of_systemd && (at.st_mode & k_others) != 0)
     return failed(file,
                   fmt::format("its mode is {}: others than its owner can access it", shown_mode(at.st_mode)),
                   "chmod 600 " + file.path);
-  if (auto foreign = check_owner(site, file, at)) return foreign;
+  if (!of_systemd) {
+    if (auto foreign = check_owner(site, file, at)) return foreign;
+  }
   if (::access(file.path.c_str(), R_OK) != 0) return unseen(file.check, file.path);
   return std::nullopt;
 }
@@ -173,7 +174,8 @@ Finding check_key_file(const Site& site, const std::vector<std::string>& needed)
                                 "keygen {}, and make it mailotpd's: chown {} {}",
                                 configured, name_of_user(site.owner), configured)});
   if (auto wrong = check_access(site, file)) return *wrong;
-  const auto keys = store::load_key_file(file.path);
+  const auto keys = store::load_key_file(
+      file.path, is_credential(file.path) ? store::KeyKeeper::systemd : store::KeyKeeper::its_owner);
   if (!keys)
     return failed(file, without_path(keys.error().what, file.path),
                   "one key a line, as mailotpctl keygen writes it; put back the file that you have kept");

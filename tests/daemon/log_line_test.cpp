@@ -32,6 +32,13 @@ std::vector<std::string> lines_of(const std::string& text) {
   return out;
 }
 
+TEST_CASE("what came from outside cannot pass for fields of ours") {
+  const std::string reply = "554 no\" event=store_failed what=\"x";
+  const std::string line = "event=relay_down reason=\"" + quotable(reply) + "\"";
+  CHECK(fields_of(line) ==
+        std::vector<LogField>{{"event", "relay_down"}, {"reason", "554 no' event=store_failed what='x"}});
+}
+
 TEST_CASE("the fields of a line") {
   using Fields = std::vector<LogField>;
   CHECK(fields_of(k_line) ==

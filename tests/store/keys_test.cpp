@@ -66,6 +66,17 @@ TEST_CASE("a key file that others can access is refused") {
   CHECK(keys.error().what.find(path) != std::string::npos);
 }
 
+TEST_CASE("a key that systemd hands over may be read by its group, and no more") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() + "/otp-key";
+  std::ofstream(path) << k_ones << "\n";
+  REQUIRE(::chmod(path.c_str(), 0440) == 0);  // the mask of an access list
+  CHECK(load_key_file(path, KeyKeeper::systemd));
+  const mode_t mode = GENERATE(mode_t{0444}, mode_t{0460}, mode_t{0450});
+  REQUIRE(::chmod(path.c_str(), mode) == 0);
+  CHECK_FALSE(load_key_file(path, KeyKeeper::systemd));
+}
+
 TEST_CASE("a key file that is missing or a folder is an error with its path") {
   const TemporaryFolder folder;
   CHECK(load_key_file(folder.path() + "/none").error().code == Errc::io);

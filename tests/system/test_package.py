@@ -248,6 +248,16 @@ class Systemd(SystemTest):
         self.assertEqual(self.told("-i", PACKAGE), ["daemon-reload", "try-restart mailotpd.service"])
         self.assertEqual(self.told("--remove", "mailotpd"), [
             "stop mailotpd-api.socket mailotpd-admin.socket mailotpd-metrics.socket mailotpd.service", "daemon-reload"])
+        # What was there is used, what is not is made again.
+        os.rmdir(self.root.path("etc/mailotpd/templates"))
+        key = read(self.root.path("etc/mailotpd/otp.key"))
+        self.assertEqual(self.told("-i", PACKAGE),
+                         ["daemon-reload", "start mailotpd-api.socket mailotpd-admin.socket mailotpd.service"])
+        self.assertTrue(os.path.isdir(self.root.path("etc/mailotpd/templates")))
+        self.assertEqual(read(self.root.path("etc/mailotpd/otp.key")), key)
+        self.assertFalse(os.path.exists(self.root.path("run/mailotpd.installing")))
+        self.assertEqual(self.told("-i", PACKAGE), ["daemon-reload", "try-restart mailotpd.service"])
+        self.told("--remove", "mailotpd")
         self.assertEqual(self.told("--purge", "mailotpd"), ["daemon-reload"])
 
     def test_started_where_the_configuration_is_there_already(self):

@@ -198,7 +198,7 @@ class Credentials(SystemTest):
         self.addCleanup(shutil.rmtree, folder)
         for name in passwords:
             with open(os.path.join(folder, name), "w", encoding="ascii") as file:
-                os.chmod(file.name, 0o400)
+                os.chmod(file.name, 0o440)  # as systemd has it where the right is given by an access list
                 file.write(f"the {name}")
         relay = ScriptedRelay(users={"apikey": "the relay-primary-password"}).start()
         self.addCleanup(relay.stop)
