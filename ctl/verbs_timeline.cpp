@@ -24,13 +24,14 @@ std::string target_of_page(const Asked& asked, const std::string& cursor) {
 // An id is one of a challenge or of a message.
 Attempt<Asked> asked_of(DaemonClient& client, const std::string& subject) {
   if (subject.find('@') != std::string::npos) return Asked{"recipient", subject};
-  for (const std::string_view name : {"challenge", "message"}) {
+  // A mail without a challenge has a timeline under both; under its own name it has a standing, too.
+  for (const std::string_view name : {"message", "challenge"}) {
     auto reply = client.get(target_of("/v1/timeline", {{name, subject}, {"limit", "1"}}));
     if (!reply) return tl::unexpected(std::move(reply.error()));
     if (reply->status == 200) return Asked{name, subject};
     if (reply->status != 404) return tl::unexpected(failure_of(*reply));
     // A daemon that does not know the call says so in the same way for both.
-    if (name == "message") return tl::unexpected(failure_of(*reply));
+    if (name == "challenge") return tl::unexpected(failure_of(*reply));
   }
   return tl::unexpected(Failure{ExitCode::refused, "nothing is known of it"});
 }

@@ -139,8 +139,10 @@ void AgentSupervisor::cancel(const core::AttemptKey& key) {
   life_.send(*channel::encode(core::Order(core::CancelJob{key})));
 }
 
+// An agent that is about to be followed by another one has the relays of before: what may be another server's
+// password is not for it, and the next hello has it.
 void AgentSupervisor::set_password(core::SetPassword order) {
-  if (!ready()) return;
+  if (!ready() || renewing_) return;
   const std::string relay = order.relay;
   core::Result<core::Secret> frame = channel::encode(core::Order(std::move(order)));
   if (frame)

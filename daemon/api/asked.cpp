@@ -159,16 +159,19 @@ void Asked::note(const core::Refusal& refusal) const {
 }
 
 void Asked::refuse(const core::Refusal& refusal) const {
-  note(refusal);
-  refuse(refusal_answer(refusal, request_id()));
+  refuse_with(refusal_answer(refusal, request_id()), refusal);
 }
 
-void Asked::refuse(HttpResponse refusal) const {
-  if (!state_->key) return respond(std::move(refusal));
+void Asked::refuse_with(HttpResponse response, std::optional<core::Refusal> noted) const {
+  const auto tell = [asked = *this, response = std::move(response), noted = std::move(noted)] {
+    if (noted) asked.note(*noted);
+    asked.respond(response);
+  };
+  if (!state_->key) return tell();
   core::Recall recall{wall_now(), state_->app.name, once({})};
-  send(std::move(recall), [asked = *this, refusal = std::move(refusal)](const core::Outcome& outcome) {
+  send(std::move(recall), [asked = *this, tell](const core::Outcome& outcome) {
     const auto* refused = outcome ? std::get_if<core::Refusal>(&*outcome) : nullptr;
-    if (refused != nullptr && refused->kind == core::RefusalKind::not_found) return asked.respond(refusal);
+    if (refused != nullptr && refused->kind == core::RefusalKind::not_found) return tell();
     if (!asked.answer_common(outcome)) asked.answer_bug();
   });
 }

@@ -35,7 +35,7 @@ class Asked {
 
   // The request asks for nothing that can be done. It may have been done all the same, when the configuration
   // or the time was another one: then it is told again what it was told.
-  void refuse(HttpResponse refusal) const;
+  void refuse(HttpResponse refusal) const { refuse_with(std::move(refusal), {}); }
   void refuse(const core::Refusal& refusal) const;
 
   // Has the store do it; `answered` makes the response from a successful answer of type A. Pure: it is also
@@ -76,6 +76,8 @@ class Asked {
   [[nodiscard]] bool answer_common(const core::Outcome& outcome) const;
   void answer_bug() const;
   void note(const core::Refusal& refusal) const;
+  // `noted`: what is noted when it is what the app is told.
+  void refuse_with(HttpResponse response, std::optional<core::Refusal> noted) const;
 
   std::shared_ptr<State> state_;  // a completion is copied on its way through std::function
 };

@@ -22,7 +22,7 @@ HttpResponse busy(const std::string& request_id) {
 
 }  // namespace
 
-void Backups::start(uid_t uid, std::string request_id, Responder responder) {
+void Backups::start(uid_t uid, std::int64_t keep_free, std::string request_id, Responder responder) {
   if (finishing_)
     return responder.respond(
         problem(Problem::shutting_down, "the daemon is stopping; come back", request_id));
@@ -35,7 +35,7 @@ void Backups::start(uid_t uid, std::string request_id, Responder responder) {
                            .since = std::chrono::steady_clock::now()});
   running_->responder->on_gone([this, key] { cut(key, "the client went away"); });
   if (!runs(key)) return;  // gone already
-  snapshots_.take([this, key](const core::Result<std::uint64_t>& size) { taken(key, size); });
+  snapshots_.take(keep_free, [this, key](const core::Result<std::uint64_t>& size) { taken(key, size); });
 }
 
 void Backups::taken(std::uint64_t key, const core::Result<std::uint64_t>& size) {
@@ -69,12 +69,17 @@ void Backups::go_on(std::uint64_t key) {
     return snapshots_.read(running_->sent, k_piece,
                            [this, key](core::Result<std::string> piece) { send(key, std::move(piece)); });
   }
-  Running done = *std::exchange(running_, std::nullopt);
+  running_->stream->end();
+  finished();
+}
+
+// All of it has been handed on; whether all of it came is for the client to see.
+void Backups::finished() {
+  const auto done = std::exchange(running_, std::nullopt);
   snapshots_.drop();
-  done.stream->end();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - done.since;
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - done->since;
   log_.write(core::LogLevel::notice,
-             fmt::format("event=backup uid={} bytes={} seconds={:.1f}", done.uid, done.size, took.count()));
+             fmt::format("event=backup uid={} bytes={} seconds={:.1f}", done->uid, done->size, took.count()));
 }
 
 void Backups::send(std::uint64_t key, core::Result<std::string> piece) {
@@ -88,6 +93,7 @@ void Backups::send(std::uint64_t key, core::Result<std::string> piece) {
 // Its client sees a body that is shorter than its length.
 void Backups::cut(std::uint64_t key, std::string_view why) {
   if (!runs(key)) return;
+  if (running_->stream && running_->sent == running_->size) return finished();
   const auto gone = std::exchange(running_, std::nullopt);
   snapshots_.drop();
   log_.write(core::LogLevel::warning, fmt::format("event=backup_cut uid={} bytes={} of={} reason=\"{}\"",

@@ -21,9 +21,10 @@ class Backups {
   Backups(const Backups&) = delete;
   Backups& operator=(const Backups&) = delete;
 
-  // Refuses with overloaded while another one is under way, with storage_unavailable where there is no room
-  // for one. A client that goes away frees all that was held for it.
-  void start(uid_t uid, std::string request_id, Responder responder);
+  // `keep_free`: bytes of the disk that must be left. Refuses with overloaded while another one is under way,
+  // with storage_unavailable where there is no room for one. A client that goes away frees all that was held
+  // for it.
+  void start(uid_t uid, std::int64_t keep_free, std::string request_id, Responder responder);
   // The daemon stops: what has been begun is cut, which its client can tell from its length.
   void finish();
 
@@ -41,6 +42,7 @@ class Backups {
 
   void taken(std::uint64_t key, const core::Result<std::uint64_t>& size);
   void go_on(std::uint64_t key);
+  void finished();
   void send(std::uint64_t key, core::Result<std::string> piece);
   void cut(std::uint64_t key, std::string_view why);
   [[nodiscard]] bool runs(std::uint64_t key) const { return running_ && running_->key == key; }

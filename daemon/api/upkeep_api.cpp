@@ -107,7 +107,8 @@ void get_keys(Services& services, const HttpRequest& request, Responder responde
 }
 
 void get_backup(Services& services, const HttpRequest& request, Responder responder) {
-  services.backups.start(request.peer.uid, request.request_id, std::move(responder));
+  services.backups.start(request.peer.uid, services.in_force->config.intake.min_free_disk, request.request_id,
+                         std::move(responder));
 }
 
 }  // namespace

@@ -65,7 +65,10 @@ tl::expected<void, StartFailure> App::start() {
   if (!listening) {
     p.finish();
     (void)uv_run(&p.loop.loop, UV_RUN_DEFAULT);  // until everything is closed
-    return tl::unexpected(StartFailure{ExitCode::socket_in_use, listening.error().what});
+    // A socket of systemd's that the configuration knows nothing of is put right there.
+    const bool is_ours = listening.error().code == core::Errc::invalid;
+    return tl::unexpected(StartFailure{is_ours ? ExitCode::bad_configuration : ExitCode::socket_in_use,
+                                       listening.error().what});
   }
   p.reload->passed(std::move(*listening));
   p.terminate.emplace(&p.loop.loop, SIGTERM, [&p] { p.drain(); });

@@ -47,7 +47,7 @@ void Delivery::stop_claiming() {
 
 // Short of that the pause in which nothing is sent would be as long as the slowest relay's answer.
 void Delivery::renew_agent(core::Millis dot_timeout) {
-  renewing_ = agent_->ready();
+  renewing_ = renewing_ || agent_->ready();  // it may end already, for the reload before
   store_->revoke();
   agent_->renew(k_settle_patience, dot_timeout + k_settle_patience);
 }
@@ -71,7 +71,7 @@ void Delivery::settle(const core::AttemptKey& key, AttemptEnd end, int reply_cod
   std::string relay = out.empty() ? std::string() : std::move(out.mapped());
   tally_.attempt(relay, end, reply_code);
   const bool answered = end == AttemptEnd::relayed || end == AttemptEnd::refused;
-  if (answered) board_->on_answer(relay);
+  if (answered && !renewing_) board_->on_answer(relay);  // else it may be of a server of before
   if (!claiming_ || renewing_) relay.clear();
   store_->settle(core::SettleFact{wall_now(), std::move(fact)}, std::move(relay));
 }
@@ -99,7 +99,9 @@ void Delivery::on_fact(core::Fact fact) {
                    const core::AttemptKey key = ended.key;
                    settle(key, AttemptEnd::uncertain, 0, std::move(ended));
                  },
-                 [&](const core::RelayFact& relay) { board_->on_fact(relay); },
+                 [&](const core::RelayFact& relay) {
+                   if (!renewing_) board_->on_fact(relay);
+                 },
                  [](const core::AgentReady&) {},  // on_ready(); log lines are the supervisor's too
                  [](const core::AgentLog&) {},
                  [&](const core::TestStep& step) {

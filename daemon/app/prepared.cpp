@@ -1,6 +1,9 @@
 #include "daemon/app/prepared.h"
 
+#include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "core/store_rules.h"
 #include "daemon/app/named_files.h"
@@ -49,10 +52,26 @@ Reloaded report_of(const Prepared& made, const NamedKeys& keys, const Running& r
 
 }  // namespace
 
+namespace {
+
+// The next start would refuse it: whoever connects to the socket would wait for ever.
+Result<> check_passed(const LoadedConfig& loaded, const std::set<std::string>& passed) {
+  for (const std::string& app : passed) {
+    if (std::ranges::find(loaded.config.apps, app, &core::AppConfig::name) == loaded.config.apps.end())
+      return core::fail(core::Errc::invalid,
+                        fmt::format("{}: systemd passes a socket app-{}, and there is no [[app]] \"{}\"",
+                                    loaded.path, app, app));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::shared_ptr<Prepared>> prepare(const std::string& path, const Running& running,
                                           const core::BounceTokens& tokens) {
   auto loaded = load_config(path, SystemAccounts());
   if (!loaded) return tl::unexpected(loaded.error());
+  if (auto known = check_passed(*loaded, running.passed); !known) return tl::unexpected(known.error());
   auto made = std::make_shared<Prepared>();
   TakenOver& taken = made->taken;
   taken.changes = changes_of(running.configured->config, loaded->config);

@@ -87,7 +87,7 @@ void App::Parts::connect(std::vector<store::KeyId> keys) {
 void App::Parts::connect_api(std::vector<store::KeyId> keys) {
   waits.emplace(&loop.loop, *reader, *tally);
   events.emplace(&loop.loop, *reader, *tally);
-  snapshots.emplace(&loop.loop, config().daemon.state_dir, config().intake.min_free_disk);
+  snapshots.emplace(&loop.loop, config().daemon.state_dir);
   backups.emplace(*snapshots, log);
   reload.emplace(&loop.loop, loaded.path, *in_force, std::move(keys), *store, *tokens, log,
                  [this](TakenOver& next) { take_over(next); });

@@ -17,9 +17,8 @@ constexpr std::size_t k_most_tasks = 64;  // there are never more than a few
 
 }  // namespace
 
-SnapshotThread::SnapshotThread(uv_loop_t* loop, std::string state_dir, std::int64_t keep_free)
+SnapshotThread::SnapshotThread(uv_loop_t* loop, std::string state_dir)
     : state_dir_(std::move(state_dir)),
-      keep_free_(keep_free),
       tasks_(k_most_tasks),
       done_(k_most_tasks),
       wakeup_(loop, [this] { deliver(); }) {}
@@ -38,12 +37,11 @@ void SnapshotThread::ask(std::function<Result<R>(Held&)> work, std::function<voi
   (void)pthread_setname_np(thread_.native_handle(), "backup");  // for people only
 }
 
-void SnapshotThread::take(std::function<void(Result<std::uint64_t>)> done) {
+void SnapshotThread::take(std::int64_t keep_free, std::function<void(Result<std::uint64_t>)> done) {
   ask<std::uint64_t>(
-      [this](Held& held) -> Result<std::uint64_t> {
+      [this, keep_free](Held& held) -> Result<std::uint64_t> {
         held.reset();
-        auto taken =
-            store::Snapshot::take(state_dir_, keep_free_, [this] { return tasks_.open_and_empty(); });
+        auto taken = store::Snapshot::take(state_dir_, keep_free, [this] { return tasks_.open_and_empty(); });
         if (!taken) return tl::unexpected(taken.error());
         held.emplace(*std::move(taken));
         return held->size();

@@ -20,15 +20,14 @@ namespace mailotp::daemon {
 // Loop thread; completions come there, in the order of the calls.
 class SnapshotThread {
  public:
-  // As store::Snapshot::take().
-  SnapshotThread(uv_loop_t* loop, std::string state_dir, std::int64_t keep_free);
+  SnapshotThread(uv_loop_t* loop, std::string state_dir);
   ~SnapshotThread();
   SnapshotThread(const SnapshotThread&) = delete;
   SnapshotThread& operator=(const SnapshotThread&) = delete;
 
-  // Takes one, in place of the one before; its size. Any call that follows before `done` ends it with
-  // Errc::unavailable.
-  void take(std::function<void(core::Result<std::uint64_t>)> done);
+  // Takes one, in place of the one before; its size. `keep_free` as for store::Snapshot::take(). Any call
+  // that follows before `done` ends it with Errc::unavailable.
+  void take(std::int64_t keep_free, std::function<void(core::Result<std::uint64_t>)> done);
   // A piece of it: `most` bytes from `from` on, or those that are left.
   void read(std::uint64_t from, std::size_t most, std::function<void(core::Result<std::string>)> done);
   // Lets go of it.
@@ -48,7 +47,6 @@ class SnapshotThread {
   void deliver();
 
   std::string state_dir_;
-  std::int64_t keep_free_;
   Mailbox<Task> tasks_;
   Mailbox<std::function<void()>> done_;
   Wakeup wakeup_;

@@ -65,10 +65,10 @@ using Size = core::Result<std::uint64_t>;
 TEST_CASE("a snapshot is taken, read in pieces and let go of, again and again") {
   const Folder folder(2000);
   Loop loop;
-  daemon::SnapshotThread thread(&loop.loop, folder.path(), 0);
+  daemon::SnapshotThread thread(&loop.loop, folder.path());
   for (int round = 0; round < 3; ++round) {
     std::optional<Size> size;
-    thread.take([&](Size taken) { size = std::move(taken); });
+    thread.take(0, [&](Size taken) { size = std::move(taken); });
     REQUIRE(loop.until([&] { return size.has_value(); }));
     REQUIRE(*size);
     std::string all;
@@ -97,19 +97,19 @@ TEST_CASE("a snapshot is taken, read in pieces and let go of, again and again") 
 TEST_CASE("what follows a snapshot that is being taken ends it, and another one can be taken") {
   const Folder folder(100'000);
   Loop loop;
-  daemon::SnapshotThread thread(&loop.loop, folder.path(), 0);
+  daemon::SnapshotThread thread(&loop.loop, folder.path());
   // It may be done before it is told to end, on a machine that is slow here and fast there.
   bool ended = false;
   for (int attempt = 0; attempt < 100 && !ended; ++attempt) {
     std::optional<Size> size;
-    thread.take([&](Size taken) { size = std::move(taken); });
+    thread.take(0, [&](Size taken) { size = std::move(taken); });
     thread.drop();
     REQUIRE(loop.until([&] { return size.has_value(); }));
     ended = !*size && size->error().code == core::Errc::unavailable;
   }
   CHECK(ended);
   std::optional<Size> size;
-  thread.take([&](Size taken) { size = std::move(taken); });
+  thread.take(0, [&](Size taken) { size = std::move(taken); });
   REQUIRE(loop.until([&] { return size.has_value(); }));
   CHECK(*size);
 }
@@ -119,10 +119,10 @@ TEST_CASE("a stop in the middle of a snapshot brings no completion and leaves no
   Loop loop;
   bool told = false;
   {
-    daemon::SnapshotThread thread(&loop.loop, folder.path(), 0);
-    thread.take([&](const Size&) { told = true; });
+    daemon::SnapshotThread thread(&loop.loop, folder.path());
+    thread.take(0, [&](const Size&) { told = true; });
     thread.stop();
-    thread.take([&](const Size&) { told = true; });
+    thread.take(0, [&](const Size&) { told = true; });
     thread.drop();
     (void)uv_run(&loop.loop, UV_RUN_NOWAIT);
   }
@@ -132,16 +132,16 @@ TEST_CASE("a stop in the middle of a snapshot brings no completion and leaves no
 
 TEST_CASE("a thread that was never needed is not there, and stops") {
   Loop loop;
-  daemon::SnapshotThread thread(&loop.loop, "/nonexistent", 0);
+  daemon::SnapshotThread thread(&loop.loop, "/nonexistent");
   thread.drop();
   thread.stop();
 }
 
 TEST_CASE("a folder without a database is an error") {
   Loop loop;
-  daemon::SnapshotThread thread(&loop.loop, "/nonexistent", 0);
+  daemon::SnapshotThread thread(&loop.loop, "/nonexistent");
   std::optional<Size> size;
-  thread.take([&](Size taken) { size = std::move(taken); });
+  thread.take(0, [&](Size taken) { size = std::move(taken); });
   REQUIRE(loop.until([&] { return size.has_value(); }));
   CHECK_FALSE(*size);
 }

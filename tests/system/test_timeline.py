@@ -4,6 +4,7 @@ docs/OPERATING.md shows. MAILOTP_REWRITE_DOCS=1 writes that page's examples anew
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -18,6 +19,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pa
 PAGE = os.path.join(ROOT, "docs", "OPERATING.md")
 ALICE = "alice@example.org"
 NO_ID = "0190b5a0-7c1e-7e3a-9f00-0123456789ab"
+TEMPLATES = os.environ.get("MAILOTP_TEMPLATES", os.path.join(ROOT, "templates"))
 PATIENT = {"retry": ["5m"], "greylist": ["5m"]}
 REWRITE = os.environ.get("MAILOTP_REWRITE_DOCS") == "1"
 _page = threading.Lock()
@@ -191,6 +193,34 @@ class Timeline(SystemTest):
         self.expect(daemon.admin("GET", "/v1/timeline?recipient=no"), 400, "invalid_field")
         self.expect(daemon.admin("GET", f"/v1/timeline?recipient={ALICE}&cursor=zz"), 400, "invalid_field")
         self.expect(daemon.api("GET", f"/v1/timeline?recipient={ALICE}"), 404, "not_found")
+
+    def test_a_mail_that_is_no_code_has_a_standing_under_its_id(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.makedirs(os.path.join(folder, "note", "en"))
+            for part in ("subject", "text", "html"):
+                with open(os.path.join(folder, "note", "en", part + ".mustache"), "w", encoding="utf-8") as file:
+                    file.write("Your password was changed\n")
+            daemon = self.up(self.relay(Rule("rcpt", reply("550 5.1.1 no such user"))),
+                             daemon={"mode": "production", "templates": folder})
+            made = self.expect(daemon.api("POST", "/v1/messages", {"recipient": ALICE, "template": "note"}), 201)
+            self.until(daemon, {"message": made}, "failed")
+            self.assertRegex(self.story(daemon, made["id"]), r"(?m)^mail .*: failed, there is no such mailbox")
+
+    def test_a_repeat_that_is_told_its_first_answer_is_no_refusal(self):
+        """Its template has changed since and wants more than it gives."""
+        with tempfile.TemporaryDirectory() as folder:
+            daemon = self.up(self.relay(), daemon={"mode": "production", "templates": folder})
+            body = {"recipient": ALICE}
+            first = self.expect(daemon.api("POST", "/v1/challenges", body, {"Idempotency-Key": "once"}), 201)
+            shutil.copytree(os.path.join(TEMPLATES, "otp"), os.path.join(folder, "otp"))
+            with open(os.path.join(folder, "otp", "template.toml"), "a", encoding="utf-8") as manifest:
+                manifest.write('\n[variables.needed]\nrequired = true\nsample = "x"\n')
+            self.expect(daemon.admin("POST", "/v1/reload", {}), 200)
+            again = self.expect(daemon.api("POST", "/v1/challenges", body, {"Idempotency-Key": "once"}), 201)
+            self.assertEqual(again["id"], first["id"])
+            self.create(daemon, "bob@example.org", status=422)  # as one that is new is refused
+            wait_for(lambda: "recipient.refused" in self.story(daemon, "bob@example.org"), "that one is noted")
+            self.assertNotIn("recipient.refused", self.story(daemon))
 
     def test_refusals_of_a_template_and_of_a_challenge_are_told_and_bounded(self):
         daemon = self.up(self.relay(), **{"purpose.login": {"cooldown": "1h"}})
