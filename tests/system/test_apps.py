@@ -360,6 +360,14 @@ class Sockets(AppsTest):
         self.assertFalse(os.path.exists(os.path.join(daemon.folder, "box.sock")), "the passed one takes its place")
         other = Peer(os.path.join(daemon.folder, "other.sock"), STRANGER)
         self.assertEqual(self.expect(other.post("/v1/otp/generate", {"email": "a@example.org"}), 201)["app"], "other")
+        # The next start would refuse the socket that is left without its app: so does a reload.
+        with open(daemon.config, encoding="utf-8") as file:
+            good = file.read()
+        with open(daemon.config, "w", encoding="utf-8") as file:
+            file.write(good.replace('"box"', '"renamed"'))
+        refused = self.expect(daemon.admin("POST", "/v1/reload", {}), 422, "configuration_invalid")
+        self.assertIn('there is no [[app]] "box"', refused["detail"])
+        self.assertEqual(self.expect(Peer(passed, 0).post("/v1/otp/generate", {"email": "b@example.org"}), 201)["app"], "box")
 
     def test_passed_for_an_app_that_there_is_not(self):
         daemon = self.open_daemon([{"name": "box", "socket": "box.sock"}])
@@ -372,7 +380,7 @@ class Sockets(AppsTest):
         wait_for(lambda: os.path.exists(passed), "the socket is there")
         with self.assertRaises(AssertionError):
             Peer(passed, 0).get("/healthz")
-        self.assertEqual(daemon.wait(), 69, daemon.log_tail())
+        self.assertEqual(daemon.wait(), 78, daemon.log_tail())
         self.assertIn('there is no [[app]] "bxo"', daemon.log())
 
 
