@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -17,6 +16,7 @@
 
 #include "core/snapshot.h"
 #include "ctl/file_io.h"
+#include "ctl/interrupts.h"
 #include "ctl/text.h"
 
 namespace mailotp::ctl {
@@ -101,32 +101,6 @@ class NewFile {
   bool finished_ = false;
 };
 
-// Signals that would end us in the middle, kept until somebody asks for them.
-class Interruptions {
- public:
-  Interruptions() {
-    (void)sigemptyset(&set_);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
-      struct sigaction wanted {};
-      // What is ignored (nohup) would be kept for us all the same.
-      if (sigaction(signal, nullptr, &wanted) == 0 && wanted.sa_handler != SIG_IGN)
-        (void)sigaddset(&set_, signal);
-    }
-    (void)pthread_sigmask(SIG_BLOCK, &set_, &before_);
-  }
-  ~Interruptions() { (void)pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  Interruptions(const Interruptions&) = delete;
-  Interruptions& operator=(const Interruptions&) = delete;
-  [[nodiscard]] bool came() const {
-    const timespec now{};
-    return sigtimedwait(&set_, nullptr, &now) > 0;
-  }
-
- private:
-  sigset_t set_{};
-  sigset_t before_{};
-};
-
 std::string size_text(double bytes) {
   if (bytes < 1024 * 1024) return fmt::format("{:.1f} KiB", bytes / 1024);
   if (bytes < 1024.0 * 1024 * 1024) return fmt::format("{:.1f} MiB", bytes / 1024 / 1024);
@@ -170,7 +144,7 @@ class Progress {
 
 class ToFile final : public DaemonClient::Receiver {
  public:
-  ToFile(NewFile& file, const Interruptions& interruptions) : file_(file), interruptions_(interruptions) {}
+  ToFile(NewFile& file, Interrupts& interrupts) : file_(file), interrupts_(interrupts) {}
 
   bool take(std::string_view bytes) override {
     if (first_.size() < core::k_database_header)
@@ -183,7 +157,7 @@ class ToFile final : public DaemonClient::Receiver {
     return true;
   }
   bool go_on(std::uint64_t whole) override {
-    if (interruptions_.came()) interrupted_ = true;
+    if (interrupts_.ended()) interrupted_ = true;
     if (!interrupted_) progress_.show(bytes_, whole);
     return !interrupted_;
   }
@@ -202,7 +176,7 @@ class ToFile final : public DaemonClient::Receiver {
 
  private:
   NewFile& file_;
-  const Interruptions& interruptions_;
+  Interrupts& interrupts_;
   Progress progress_;
   std::string first_;
   std::uint64_t bytes_ = 0;
@@ -216,10 +190,10 @@ Attempt<BackupDone> back_up(DaemonClient& client, const std::string& file) {
   const auto begin = Clock::now();
   struct stat there {};
   if (::lstat(file.c_str(), &there) == 0) return tl::unexpected(exists(file));
-  const Interruptions interruptions;
+  Interrupts interrupts;
   NewFile made(file);
   if (auto begun = made.begun(); !begun) return tl::unexpected(std::move(begun.error()));
-  std::optional<ToFile> receiver(std::in_place, made, interruptions);
+  std::optional<ToFile> receiver(std::in_place, made, interrupts);
   auto reply = client.receive("/v1/backup", *receiver);
   const std::uint64_t bytes = receiver->bytes();
   if (receiver->interrupted())

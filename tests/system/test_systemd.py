@@ -220,5 +220,21 @@ class Credentials(SystemTest):
         self.assertEqual(daemon.stop(), 0, daemon.log_tail())
 
 
+class Documents(unittest.TestCase):
+    def test_every_unit_that_is_named_is_there(self):
+        top = os.path.join(HERE, os.pardir, os.pardir)
+        there = set(os.listdir(UNITS))
+        texts = [os.path.join(top, "README.md")]
+        for folder in ("docs", "docs/man", "packaging", "packaging/debian", "systemd"):
+            path = os.path.join(top, folder)
+            texts += [os.path.join(path, name) for name in os.listdir(path)]
+        named = set()
+        for text in filter(os.path.isfile, texts):
+            with open(text, encoding="utf-8") as file:
+                named |= set(re.findall(r"\bmailotpd(?:-[a-z]+)?\.(?:socket|service)\b", file.read()))
+        self.assertGreater(len(named), 3)
+        self.assertLessEqual(named, there)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
