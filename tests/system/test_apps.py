@@ -353,7 +353,7 @@ class Sockets(AppsTest):
             daemon.process = subprocess.Popen(
                 ["systemd-socket-activate", f"--listen={passed}", "--fdname=app-box", *daemon.command()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=daemon.folder)
-        wait_for(lambda: os.path.exists(passed), "the socket is there")
+        wait_for(lambda: f"Listening on {passed}" in daemon.log(), daemon.log_tail)  # it is bound before that
         # The first request waits in the backlog while the daemon starts.
         made = self.expect(Peer(passed, 0).post("/v1/otp/generate", {"email": "a@example.org"}), 201)
         self.assertEqual(made["app"], "box")
@@ -377,7 +377,7 @@ class Sockets(AppsTest):
             daemon.process = subprocess.Popen(
                 ["systemd-socket-activate", f"--listen={passed}", "--fdname=app-bxo", *daemon.command()],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=daemon.folder)
-        wait_for(lambda: os.path.exists(passed), "the socket is there")
+        wait_for(lambda: f"Listening on {passed}" in daemon.log(), daemon.log_tail)  # it is bound before that
         with self.assertRaises(AssertionError):
             Peer(passed, 0).get("/healthz")
         self.assertEqual(daemon.wait(), 78, daemon.log_tail())
