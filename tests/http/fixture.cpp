@@ -175,7 +175,7 @@ Client& Fixture::connect() {
 }
 
 bool Fixture::pump(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   for (;;) {
     (void)uv_run(&loop, UV_RUN_NOWAIT);
     for (const auto& client : clients) {

@@ -90,7 +90,7 @@ class Fixture {
   // Without a handler each request is answered at once with "METHOD path?query body".
   void start(daemon::HttpHandler handler = {});
   Client& connect();
-  // Runs everything until `condition` holds; false after ten seconds.
+  // Runs everything until `condition` holds; false after a minute.
   [[nodiscard]] bool pump(const std::function<bool()>& condition);
   [[nodiscard]] std::optional<Answer> answer(Client& client, bool head = false);
   // Sends, waits for one answer.

@@ -362,7 +362,7 @@ TEST_CASE("reading is bounded while a request is handled") {
   Fixture fixture;
   fixture.start(fixture.hold());
   Client& client = fixture.connect();
-  constexpr std::size_t k_requests = 40000;
+  constexpr std::size_t k_requests = 20000;
   std::string all;
   for (std::size_t i = 0; i < k_requests; ++i) {
     all += get("/" + std::to_string(i));
