@@ -46,7 +46,7 @@ constexpr int k_rows_around = 64;  // bad ones that one commit goes around
 // cache_size: 32 MiB, so that the right edges of all trees and what is in flight stay in memory.
 constexpr const char* k_settings =
     "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "
-    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -32768; "
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -8192; "
     "PRAGMA trusted_schema = OFF;";
 
 Result<> load_counters(Writer& writer) {

@@ -227,10 +227,11 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
      "foreign_mails = foreign_mails + CASE WHEN ?2 > after_uid THEN ?3 ELSE 0 END "
      "WHERE id = 1 AND uidvalidity = ?1"},
     {"mailbox_left", "UPDATE mailbox SET left_until = ?1 WHERE id = 1"},
+    // Not `app IN`: SQLite makes a whole temporary database for the list.
     {"suppression_in_force",
      "SELECT " SUPPRESSION_COLUMNS
-     " FROM suppression WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND app IN (?2, '') AND "
-     "until > ?3"},
+     " FROM suppression WHERE recipient = (SELECT id FROM recipient WHERE key = ?1) AND (app = ?2 OR app = '') "
+     "AND until > ?3"},
     {"suppression_of",
      "SELECT " SUPPRESSION_COLUMNS " FROM suppression WHERE recipient = ?1 AND app = ?2 AND class = ?3"},
     {"suppression_save",
