@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "store/log_writes.h"
+
 namespace mailotp::store {
 
 using core::Errc;
@@ -224,7 +226,8 @@ Result<Connection> Connection::open(const std::string& path, Access access) {
   if (access == Access::at_rest) flags |= SQLITE_OPEN_URI;
   const std::string name = access == Access::at_rest ? immutable(path) : path;
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(name.c_str(), &raw, flags, nullptr);
+  const char* layer = access == Access::read_write ? log_writes_layer() : nullptr;
+  const int code = sqlite3_open_v2(name.c_str(), &raw, flags, layer);
   Connection out{DatabasePtr(raw)};
   if (code != SQLITE_OK) return tl::unexpected(sqlite_error(raw, code, "open " + path));
   if (const int timeout = sqlite3_busy_timeout(raw, k_busy_timeout_ms); timeout != SQLITE_OK)
