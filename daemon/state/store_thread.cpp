@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,11 +22,17 @@ using std::chrono::steady_clock;
 constexpr std::size_t k_waiting_commands = 20'000;  // more than that is answered 503
 constexpr std::size_t k_batch = 256;                // commands in one transaction
 constexpr core::Millis k_idle_before_checkpoint{20};
+// Fewer wait for a longer pause: the first commit after a checkpoint syncs a new header of the log as well,
+// twice the time of any other.
+constexpr int k_commits_worth_a_checkpoint = 50;
+// What a relay has said is written with the next command if that comes so soon: one sync for both.
+constexpr core::Millis k_company{1};
 constexpr core::Millis k_pause_after_failure{1000};
 constexpr core::Millis k_look_interval{1000};
 constexpr core::Millis k_longest_in_mailbox{30'000};
 // The clock may drift so far from what is kept for the next start.
 constexpr core::Millis k_kept_offset{5000};
+constexpr core::Millis k_long_pause{900};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
 constexpr core::Millis k_purge_interval{10'000};
 constexpr core::Millis k_purge_pause{100};  // between full steps while there is other work
@@ -139,7 +146,7 @@ void StoreThread::stop(std::function<void()> stopped) {
 
 steady_clock::time_point StoreThread::next_wake(bool idle) const {
   core::Millis wait = k_longest_wait;
-  if (!idle) wait = k_idle_before_checkpoint;
+  if (!idle && commits_to_move_ >= k_commits_worth_a_checkpoint) wait = k_idle_before_checkpoint;
   const auto now = steady_clock::now();
   if (next_due_ || !unsettled_.empty()) {
     const core::Millis pause = std::chrono::ceil<core::Millis>(pause_until_ - now);
@@ -148,6 +155,12 @@ steady_clock::time_point StoreThread::next_wake(bool idle) const {
   }
   if (purge_left_ && !closed_) wait = core::Millis{0};
   return now + wait;
+}
+
+// The thread also wakes for other things.
+bool StoreThread::checkpoint_is_due() const {
+  return commits_to_move_ >= k_commits_worth_a_checkpoint ||
+         steady_clock::now() - last_commit_ >= k_long_pause;
 }
 
 bool StoreThread::sweep_is_due() const {
@@ -159,18 +172,21 @@ void StoreThread::run() {
   while (!commands_.closed_and_empty()) {
     std::deque<Item> items =
         claim_again_ ? commands_.take(k_batch) : commands_.wait(k_batch, next_wake(rested_));
+    await_company(items);
     const bool due = sweep_is_due();  // a sweep asks the store what is still due
     const bool purge = purge_is_due(items.empty());
     if (!items.empty() || due || claim_again_ || purge) {
       commit(items, due, purge);
       rested_ = false;
-    } else if (!rested_) {
+      last_commit_ = steady_clock::now();
+    } else if (!rested_ && checkpoint_is_due()) {
       if (const auto rest = store_->rest(); !rest) {
         log_.write(core::LogLevel::warning,
                    fmt::format("event=checkpoint_failed what=\"{}\"", rest.error().what));
         tell(rest.error());
       }
       rested_ = true;
+      commits_to_move_ = 0;
     }
     if (steady_clock::now() >= next_look_) look();
   }
@@ -189,6 +205,25 @@ void StoreThread::run() {
   }
   deliveries_.push(std::move(last));
   wakeup_.send();
+}
+
+// Facts alone hurry nobody, as long as no mail waits for the places that they bring.
+void StoreThread::await_company(std::deque<Item>& items) {
+  if (items.empty() || more_queued_ || claim_again_) return;
+  const auto until = steady_clock::now() + k_company;
+  std::size_t seen = 0;
+  for (;;) {
+    for (; seen < items.size(); ++seen) {
+      const Item& item = items[seen];
+      const bool fact = item.command.size() == 1 && !item.done &&
+                        std::holds_alternative<core::SettleFact>(item.command.front());
+      if (!fact) return;
+    }
+    if (items.size() >= k_batch) return;
+    std::deque<Item> more = commands_.wait(k_batch - items.size(), until);
+    if (more.empty()) return;
+    std::move(more.begin(), more.end(), std::back_inserter(items));
+  }
 }
 
 void StoreThread::look() {
@@ -302,6 +337,7 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   claim_again_ = false;
   if (nothing) return;
   const auto begun = steady_clock::now();
+  ++commits_to_move_;
   delivery.committed = store_->commit(batch, budget_, now);
   delivery.cost = CommitCost{batch.size(), steady_clock::now() - begun};
   delivery.revoked = revokes_seen_;

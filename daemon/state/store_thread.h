@@ -102,12 +102,14 @@ class StoreThread {
   };
 
   void run();
+  void await_company(std::deque<Item>& items);
   void commit(std::deque<Item>& items, bool sweep, bool purge);
   [[nodiscard]] bool purge_is_due(bool idle) const;
   void note_purged(const core::Outcome& outcome);
   void take_places(Item& item);
   void note_handed_out(const std::vector<core::Job>& jobs);
   [[nodiscard]] bool sweep_is_due() const;
+  [[nodiscard]] bool checkpoint_is_due() const;
   void keep_unsettled(std::vector<core::Command>& batch, Delivery& delivery, core::WallTime now);
   void look();
   void follow_clock();
@@ -140,7 +142,9 @@ class StoreThread {
   bool claim_again_ = false;
   std::uint64_t turn_ = 0;
   std::uint64_t revokes_seen_ = 0;
-  bool rested_ = true;
+  bool rested_ = true;       // what has been committed is in the database file
+  int commits_to_move_ = 0;  // since the last checkpoint
+  std::chrono::steady_clock::time_point last_commit_;
   std::chrono::steady_clock::time_point next_purge_;
   bool purge_left_ = false;  // the last step was a full one: an idle moment may go on
   std::chrono::steady_clock::time_point next_look_;
