@@ -11,7 +11,6 @@ namespace mailotp::daemon {
 
 namespace {
 
-constexpr int k_jobs_a_connection = 2;  // one on the wire, one waiting behind it
 // For the jobs of an agent that is to be replaced, before those that have not come to the dot are cut.
 constexpr core::Millis k_settle_patience{1000};
 
@@ -61,18 +60,27 @@ void Delivery::on_ready(const core::AgentReady& ready) {
   board_->agent_is(core::RelayCondition::up);
   store_->revoke();  // what an agent before it was granted
   if (!claiming_) return;
-  for (const core::RelayConfig& relay : in_force_->config.relays)
-    store_->grant(relay.name, relay.max_connections * k_jobs_a_connection);
+  windows_.clear();
+  for (const core::RelayConfig& relay : in_force_->config.relays) {
+    const auto window = windows_.emplace(relay.name, RelayWindow(relay.max_connections)).first;
+    store_->grant(relay.name, window->second.places());
+  }
+}
+
+int Delivery::places_after(const Out& out) {
+  const auto window = windows_.find(out.relay);
+  return window == windows_.end() ? 0 : window->second.ended(out.since, std::chrono::steady_clock::now());
 }
 
 // `reply_code` 0: there was none.
 void Delivery::settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact) {
-  const auto out = relay_of_.extract(key.message);
-  std::string relay = out.empty() ? std::string() : std::move(out.mapped());
+  const auto known = out_.extract(key.message);
+  const int places = known.empty() ? 0 : places_after(known.mapped());
+  std::string relay = known.empty() ? std::string() : std::move(known.mapped().relay);
   tally_.attempt(relay, end, reply_code);
   const bool answered = end == AttemptEnd::relayed || end == AttemptEnd::refused;
   if (answered && !renewing_) board_->on_answer(relay);  // else it may be of a server of before
-  if (!claiming_ || renewing_) relay.clear();
+  if (places == 0 || !claiming_ || renewing_) relay.clear();
   store_->settle(core::SettleFact{wall_now(), std::move(fact)}, std::move(relay));
 }
 
@@ -123,15 +131,24 @@ void Delivery::on_lost(std::vector<LostJob> lost) {
     board_->agent_is(core::RelayCondition::down);
   store_->revoke();
   for (const LostJob& job : lost) {
-    if (const auto out = relay_of_.find(job.key.message); out != relay_of_.end())
-      tally_.attempt(out->second, AttemptEnd::lost, 0);
+    if (const auto known = out_.find(job.key.message); known != out_.end())
+      tally_.attempt(known->second.relay, AttemptEnd::lost, 0);
     store_->settle(core::SettleLost{now, job.key, job.dot_possible});
   }
-  relay_of_.clear();
+  out_.clear();
+  windows_.clear();
 }
 
 void Delivery::on_commit(const core::Committed& committed, const StoreThread::CommitCost& cost) {
   tally_.commit(committed, cost.commands, cost.took);
+  if (!committed.more_queued || !claiming_ || renewing_) return;
+  std::string_view last;
+  for (const core::Job& job : committed.jobs) {
+    if (std::exchange(last, job.relay) == job.relay) continue;
+    const auto window = windows_.find(job.relay);
+    const int places = window == windows_.end() ? 0 : window->second.claimed_with_more_waiting();
+    if (places > 0) store_->grant(job.relay, places);
+  }
 }
 
 void Delivery::on_changes(const std::vector<core::Change>& changes) {
@@ -163,8 +180,10 @@ void Delivery::on_bounces(const std::vector<core::BounceNews>& bounces) {
 
 // One that finds no agent, because it went while the commit was under way, comes back through on_lost().
 void Delivery::on_jobs(std::vector<core::Job> jobs) {
+  const auto now = std::chrono::steady_clock::now();
   for (core::Job& job : jobs) {
-    relay_of_.insert_or_assign(job.key.message, job.relay);
+    if (const auto window = windows_.find(job.relay); window != windows_.end()) window->second.handed_out();
+    out_.insert_or_assign(job.key.message, Out{job.relay, now});
     agent_->submit(std::move(job));
   }
 }

@@ -1,8 +1,8 @@
 // Between the store and the SMTP agent: jobs that a commit claimed go out, facts come back as commands. Keeps
-// the balance of how many jobs the store may hand out: at most two a connection, so that a crash can leave
-// only few uncertain. Loop thread.
+// the balance of how many jobs the store may hand out (relay_window.h). Loop thread.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -18,6 +18,7 @@
 #include "daemon/api/waits.h"
 #include "daemon/app/bounce_log.h"
 #include "daemon/app/relay_board.h"
+#include "daemon/app/relay_window.h"
 #include "daemon/metrics/tally.h"
 #include "daemon/state/store_thread.h"
 
@@ -51,7 +52,14 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   void on_store_health(const core::Result<>& health) override;
 
  private:
+  // A job that the agent has.
+  struct Out {
+    std::string relay;
+    std::chrono::steady_clock::time_point since;
+  };
   void settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact);
+  // How many places a relay has again after the end of one of its jobs.
+  int places_after(const Out& out);
 
   const InForce& in_force_;
   Health& health_;
@@ -65,7 +73,8 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   EventStreams* events_ = nullptr;
   RelayTests* tests_ = nullptr;
   BounceLog* bounces_ = nullptr;
-  std::unordered_map<core::Id, std::string> relay_of_;  // of the jobs that are out
+  std::unordered_map<core::Id, Out> out_;
+  std::unordered_map<std::string, RelayWindow> windows_;  // of the relays of the agent that is ready
   bool claiming_ = true;
   bool renewing_ = false;  // until an agent is ready
 };
