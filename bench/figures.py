@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +17,12 @@ class Figure:
     def verdict(self, value):
         if self.goal is None:
             return ""
-        reaches: Callable[[float], bool] = lambda bound: value >= bound if self.more_is_better else value <= bound
-        if self.stretch is not None and reaches(self.stretch):
+        if self.stretch is not None and self._reaches(value, self.stretch):
             return "stretch"
-        return "met" if reaches(self.goal) else "MISSED"
+        return "met" if self._reaches(value, self.goal) else "MISSED"
+
+    def _reaches(self, value, bound):
+        return value >= bound if self.more_is_better else value <= bound
 
     def shown(self, value):
         return "-" if value is None else f"{value:,.{self.digits}f}"
@@ -38,7 +39,7 @@ def less(key, name, digits, goal=None, stretch=None):
 
 
 def loads(key, name, goals):
-    """{connections: (goal, stretch)} of acknowledgements a second, with their latencies and processor time."""
+    """`goals`: {connections: (goal, stretch)} of acknowledgements a second; their latencies have none."""
     for connections, (goal, stretch) in goals.items():
         yield Figure(f"{key}.{connections}.per_second", f"{name}, {connections}", 0, goal, stretch)
     for connections in goals:
@@ -59,10 +60,11 @@ FIGURES = [
     less("machine.wakeup.p99", "machine: … p99 µs", 1),
     Figure("machine.sha256", "machine: SHA-256 of one processor, MiB/s", 0),
     *loads("send", "acknowledged sends/s", {1: (2000, 2500), 16: (5000, 10000), 64: (8000, 15000)}),
-    Figure("sustained.delivered", "delivered mails/s, from the first request to the last relayed", 0, 4000, 6000),
+    Figure("sustained.delivered", "delivered mails/s, first request to last relayed", 0, 4000, 6000),
     Figure("sustained.under_load", "… while sends come from 64", 0),
     Figure("sustained.acknowledged", "… which are acknowledged, a second", 0),
-    *(Figure(f"send.{connections}.delivered", f"… of the sends from {connections}", 0) for connections in (1, 16, 64)),
+    *(Figure(f"send.{connections}.delivered", f"… of the sends from {connections}", 0)
+      for connections in (1, 16, 64)),
     *loads("check", "checks/s", {1: (3000, None), 16: (15000, None), 64: (25000, None)}),
     less("latency.p50", "request → relay's 250, at 20/s: p50 ms", 2, 1.5),
     less("latency.p99", "… p99 ms", 2, 5),
@@ -77,7 +79,8 @@ FIGURES = [
     less("memory.load.peak.mailotpd", "… largest RSS of mailotpd", 1),
     less("memory.load.peak.mailotp-smtp", "… largest RSS of mailotp-smtp", 1),
     *cpu("sustained", "a mail, sends from 64", 0.30, 0.15),
-    *(figure for connections in (1, 16, 64) for figure in cpu(f"send.{connections}", f"a mail, {connections}")),
+    *(figure for connections in (1, 16, 64)
+      for figure in cpu(f"send.{connections}", f"a mail, {connections}")),
     *(less(f"check.{connections}.cpu", f"a check, {connections}: CPU ms", 3) for connections in (1, 16, 64)),
     *(less(f"syncs.{connections}", f"fsyncs a mail, {connections}", 3) for connections in (1, 16, 64)),
     *(Figure(f"postfix.{connections}.per_second", f"Postfix: accepted mails/s, {connections}", 0)
@@ -90,7 +93,7 @@ FIGURES = [
 
 
 def summary(rounds):
-    """{key: {values, min, median, max, goal, stretch, verdict}} of those that were measured, in the order above."""
+    """{key: {name, values, min, median, max, goal, stretch, verdict}} of what was measured, in this order."""
     found = {}
     for figure in FIGURES:
         values = [one[figure.key] for one in rounds if one.get(figure.key) is not None]

@@ -1,4 +1,4 @@
-"""What the machine can do at the moment: the absolute figures of a benchmark drift with it, these say how far."""
+"""What the machine can do at the moment: absolute figures of a benchmark drift with it; these say how far."""
 
 import hashlib
 import os

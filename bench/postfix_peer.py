@@ -1,4 +1,4 @@
-"""The same machine and the same relay, with Postfix in the place of the daemon: what it accepts and delivers."""
+"""Postfix in the place of the daemon, before the same relay: what it accepts and delivers."""
 
 import contextlib
 import os
@@ -25,9 +25,9 @@ def drained(sink, count, bound=180.0):
 def accept_and_deliver(postfix, sink, connections, messages):
     already = sink.mails()
     began = time.monotonic()
-    subprocess.run(["smtp-source", "-d", "-N", "-s", str(connections), "-m", str(messages), "-l", str(MAIL_BYTES),
-                    "-f", "bounces@example.test", "-t", "u@example.test", f"127.0.0.1:{postfix.plain_port}"],
-                   check=True, timeout=180, stdout=subprocess.DEVNULL)
+    subprocess.run(["smtp-source", "-d", "-N", "-s", str(connections), "-m", str(messages),
+                    "-l", str(MAIL_BYTES), "-f", "bounces@example.test", "-t", "u@example.test",
+                    f"127.0.0.1:{postfix.plain_port}"], check=True, timeout=180, stdout=subprocess.DEVNULL)
     accepted = time.monotonic() - began
     ended = drained(sink, already + messages)
     return {f"postfix.{connections}.per_second": messages / accepted,

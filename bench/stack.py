@@ -1,7 +1,7 @@
-"""What the benchmarks share: the programs of a build, a daemon as it is shipped, its relay, its load, its costs.
+"""What the benchmarks share: the programs of a build, a daemon as it is shipped, its relay, load and costs.
 
-prepare() comes first: the modules of tests/ are told by the environment where the programs are, and are imported only
-then. Every wait has a bound.
+prepare() comes first: the modules of tests/ are told by the environment where the programs are, and are
+imported only then. Every wait has a bound.
 """
 
 import json
@@ -21,8 +21,8 @@ DAEMON_PROGRAMS = ("mailotpd", "mailotp-smtp", "mailotpctl")
 
 
 def prepare(build, *programs):
-    """The folder of the build's programs; SystemExit with the names of those that are missing. Ended by SIGTERM, the
-    script still ends what it has started."""
+    """The folder of the build's programs; SystemExit with the names of those that are missing. A script that is
+    ended by SIGTERM still ends what it has started."""
     folder = pathlib.Path(build).resolve() / "bin"
     missing = [name for name in programs if not os.access(folder / name, os.X_OK)]
     if missing:
@@ -49,13 +49,15 @@ def percentile(values, share):
 
 
 def shipped_daemon(relay_port, **tables):
-    """A daemon in a folder of its own, not started: production mode, every key at its default, one relay on 127.0.0.1
-    without TLS. Only the brake is out of the way, as nobody types codes. `tables` are laid over that, by key."""
+    """A daemon in a folder of its own, not started: production mode, every key at its default, one relay on
+    127.0.0.1 without TLS. Only the brake is out of the way, as nobody types codes. `tables` are laid over
+    that, key by key; the relay's is named "[relay]"."""
     from harness import Daemon, table
     daemon = Daemon()
     every = {
-        "daemon": {"state_dir": daemon.state, "api_socket": daemon.api_socket, "admin_socket": daemon.admin_socket,
-                   "key_file": daemon.key, "templates": os.environ["MAILOTP_TEMPLATES"]},
+        "daemon": {"state_dir": daemon.state, "api_socket": daemon.api_socket,
+                   "admin_socket": daemon.admin_socket, "key_file": daemon.key,
+                   "templates": os.environ["MAILOTP_TEMPLATES"]},
         "mail": {"from": "Example <no-reply@example.org>", "bounce_address": "bounces@example.org",
                  "hostname": "otp.example.org"},
         "brake": {"floor": 1_000_000_000},
@@ -78,14 +80,14 @@ def relayed(daemon):
 
 
 def wait_drained(daemon, bound=300.0):
-    """Until no mail is open, so that one row does not pay for another's; the CLOCK_MONOTONIC seconds of then."""
+    """Until no mail is open, so that one row does not pay for another's; the CLOCK_MONOTONIC seconds then."""
     end = time.monotonic() + bound
     while True:
         now = stats(daemon)
         if not any(now["messages"].get(state, 0) for state in ("queued", "sending", "deferred")):
             return time.monotonic()
         if time.monotonic() > end:
-            raise AssertionError(f"its mails had not all left after {bound:.0f} s: {now}; {daemon.log_tail()}")
+            raise AssertionError(f"mails are left after {bound:.0f} s: {now}; {daemon.log_tail()}")
         time.sleep(0.02)
 
 
@@ -161,7 +163,7 @@ def read_line(stream, what, bound=BOUND):
 
 
 def read_stamps(path):
-    """{address: CLOCK_MONOTONIC nanoseconds} of a file of bench-sink or bench-load; the last one of an address."""
+    """{address: CLOCK_MONOTONIC nanoseconds} of a file of bench-sink or bench-load."""
     with open(path, encoding="ascii") as file:
         return {address: int(when) for address, _, when in (line.partition("\t") for line in file)}
 
@@ -216,8 +218,8 @@ class Load:
         self.first = 0
 
     def run(self, mode, connections, *more, prepared=None, bound=BOUND):
-        """bench-load's figures, and `as_expected`. `more`: its arguments. `prepared` is called when a run of checks has
-        made its challenges, before it begins. `bound`: seconds beside those of the run itself."""
+        """bench-load's figures, and `as_expected`. `more`: its arguments. `prepared` is called when a run of
+        checks has made its challenges, before it begins. `bound`: seconds, of the run and of that."""
         words = [bench_program("bench-load"), mode, "--socket", self.daemon.api_socket, "--connections",
                  str(connections), "--first", str(self.first), "--json", *(str(word) for word in more)]
         self.first += self.STEP
@@ -228,14 +230,15 @@ class Load:
                               bufsize=0, start_new_session=True) as child:
             try:
                 if prepared:
-                    read_line(child.stderr, "bench-load makes its challenges", 2 * bound)
+                    read_line(child.stderr, "bench-load makes its challenges", bound)
                     prepared()
-                out, errors = child.communicate(b"\n", bound + 60)
+                out, errors = child.communicate(b"\n", bound)
             except subprocess.TimeoutExpired:
                 raise AssertionError(f"bench-load did not end; {self.daemon.log_tail()}") from None
             finally:
                 if child.poll() is None:
                     child.kill()
         if child.returncode not in (0, 1):
-            raise AssertionError(f"bench-load ended with {child.returncode}: {errors.decode()}{self.daemon.log_tail()}")
+            raise AssertionError(f"bench-load ended with {child.returncode}: {errors.decode()}"
+                                 f"{self.daemon.log_tail()}")
         return {**json.loads(out), "as_expected": child.returncode == 0}
