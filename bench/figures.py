@@ -78,6 +78,10 @@ FIGURES = [
     less("memory.load", "memory under load, PSS MiB", 1, 60),
     less("memory.load.peak.mailotpd", "… largest RSS of mailotpd", 1),
     less("memory.load.peak.mailotp-smtp", "… largest RSS of mailotp-smtp", 1),
+    less("backlog.memory_mib", "memory with bench/backlog's mails queued, PSS MiB", 1, 100),
+    less("kill.left", "kill -9 at the 1000th: not relayed by then", 0),
+    less("kill.lost", "… lost", 0, 0),
+    less("kill.last", "… last mail, s after the kill", 2, 1),
     *cpu("sustained", "a mail, sends from 64", 0.30, 0.15),
     *(figure for connections in (1, 16, 64)
       for figure in cpu(f"send.{connections}", f"a mail, {connections}")),

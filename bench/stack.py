@@ -21,8 +21,8 @@ DAEMON_PROGRAMS = ("mailotpd", "mailotp-smtp", "mailotpctl")
 
 
 def prepare(build, *programs):
-    """The folder of the build's programs; SystemExit with the names of those that are missing. A script that is
-    ended by SIGTERM still ends what it has started."""
+    """The folder of the build's programs; SystemExit with the names of those that are missing. A script that
+    is ended by SIGTERM still ends what it has started."""
     folder = pathlib.Path(build).resolve() / "bin"
     missing = [name for name in programs if not os.access(folder / name, os.X_OK)]
     if missing:
@@ -37,6 +37,17 @@ def prepare(build, *programs):
 
 def bench_program(name):
     return os.path.join(os.environ["MAILOTP_BIN"], name)
+
+
+def end(child, bound=10.0):
+    """SIGTERM, and SIGKILL when that is not enough."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(bound)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def percentile(values, share):
@@ -163,9 +174,13 @@ def read_line(stream, what, bound=BOUND):
 
 
 def read_stamps(path):
-    """{address: CLOCK_MONOTONIC nanoseconds} of a file of bench-sink or bench-load."""
+    """{address: CLOCK_MONOTONIC nanoseconds} of a file of bench-sink or bench-load; the first of an address."""
+    stamps = {}
     with open(path, encoding="ascii") as file:
-        return {address: int(when) for address, _, when in (line.partition("\t") for line in file)}
+        for line in file:
+            address, _, when = line.partition("\t")
+            stamps.setdefault(address, int(when))
+    return stamps
 
 
 class Sink:
@@ -196,12 +211,7 @@ class Sink:
         return json.loads(read_line(self.process.stdout, "bench-sink counts its mails"))["mails"]
 
     def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        end(self.process)
         self.process.stdout.close()
 
 
