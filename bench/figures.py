@@ -59,6 +59,7 @@ FIGURES = [
     less("machine.wakeup.p50", "machine: wake-up of another process, p50 µs", 1),
     less("machine.wakeup.p99", "machine: … p99 µs", 1),
     Figure("machine.sha256", "machine: SHA-256 of one processor, MiB/s", 0),
+    less("machine.others", "machine: % of its processors used by others meanwhile", 1),
     *loads("send", "acknowledged sends/s", {1: (2000, 2500), 16: (5000, 10000), 64: (8000, 15000)}),
     Figure("sustained.delivered", "delivered mails/s, first request to last relayed", 0, 4000, 6000),
     Figure("sustained.under_load", "… while sends come from 64", 0),

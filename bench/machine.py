@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import pathlib
+import resource
 import socket
 import tempfile
 import time
 
 from stack import percentile
 
+TICK = os.sysconf("SC_CLK_TCK")
 SYNCS = 200
 TURNS = 2000
 
@@ -61,3 +64,29 @@ def reference(folder):
     return {"machine.sync.p50": percentile(syncs, 0.5), "machine.sync.p99": percentile(syncs, 0.99),
             "machine.wakeup.p50": percentile(wakeups, 0.5), "machine.wakeup.p99": percentile(wakeups, 0.99),
             "machine.sha256": hash_mib_per_second()}
+
+
+class Others:
+    """What of the processors was used by neither us nor the children that we have waited for, since it was made.
+    Above a few percent, which are the kernel's own, somebody else was at work, and the figures are not ours."""
+
+    def __init__(self):
+        self.busy, self.all = self._processors()
+        self.ours = self._ours()
+
+    def percent(self):
+        busy, everything = self._processors()
+        return 100 * (busy - self.busy - (self._ours() - self.ours)) / max(1 / TICK, everything - self.all)
+
+    @staticmethod
+    def _processors():
+        """Seconds busy, and all of them."""
+        line = pathlib.Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
+        user, nice, system, idle, waiting, irq, softirq, steal = (int(word) / TICK for word in line.split()[1:9])
+        busy = user + nice + system + irq + softirq + steal
+        return busy, busy + idle + waiting
+
+    @staticmethod
+    def _ours():
+        both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(usage.ru_utime + usage.ru_stime for usage in both)
