@@ -18,12 +18,15 @@ namespace {
 constexpr const char* k_description =
     "Loads a running mailotpd over its apps' socket: N keep-alive connections, each with one request under "
     "way,\n"
-    "all on one thread. Limits and the brake of the daemon must be off, or most answers are 429.\n"
+    "all on one thread. The daemon's brake must be off or high, or most answers are 429.\n"
     "  send   POST /v1/challenges, a new recipient each time; a 201 is an acknowledged send\n"
     "  check  makes challenges first (not measured), then checks each four times with a wrong code\n"
     "  mixed  one create, one check, one read of each challenge\n"
     "Latency runs from the moment when a request was due: with --rate, waiting for a free connection "
     "counts.\n"
+    "With --stamps each acknowledged create is a line `address<TAB>nanoseconds` of the file: CLOCK_MONOTONIC "
+    "when it\n"
+    "was due. bench-sink writes the same of its 250.\n"
     "Ends with 0 when every answer was the expected one, 1 when not, 2 for bad arguments, 69 without a "
     "daemon.";
 
@@ -36,6 +39,9 @@ struct Options {
   double rate = 0;
   std::uint64_t first = 0;
   std::size_t challenges = 0;
+  std::uint64_t clients = 0;
+  bool wait = false;
+  std::string stamps;
   bool json = false;
 };
 
@@ -55,6 +61,14 @@ void declare(CLI::App& app, Options& options) {
   app.add_option("--challenges", options.challenges,
                  "check: how many to make (default: for --requests, or 20000)")
       ->check(CLI::Range(std::size_t{1}, std::size_t{10'000'000}));
+  app.add_option("--clients", options.clients,
+                 "creates and checks name one of so many client addresses in turns")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 24));
+  app.add_flag(
+      "--wait", options.wait,
+      "check: when the challenges are made, writes `ready` to standard error and begins at a line or the "
+      "end of standard input");
+  app.add_option("--stamps", options.stamps, "file for the times of the creates");
   app.add_flag("--json", options.json, "one JSON object in place of text");
 }
 
@@ -92,6 +106,10 @@ void print_text(const Options& options, const Tally& tally, const Report& report
              report.p99, report.max);
 }
 
+std::int64_t nanoseconds(std::chrono::steady_clock::time_point time) {
+  return std::chrono::nanoseconds(time.time_since_epoch()).count();
+}
+
 void print_json(const Options& options, const Tally& tally, const Report& report) {
   std::string answers;
   for (const auto& [key, count] : tally.by_status) {
@@ -99,11 +117,11 @@ void print_json(const Options& options, const Tally& tally, const Report& report
                    to_string(key.first), key.second, count);
   }
   fmt::print(
-      R"({{"mode":"{}","connections":{},"seconds":{:.3f},"acknowledged":{},"acknowledged_per_second":{:.1f},)"
+      R"({{"mode":"{}","connections":{},"began_ns":{},"seconds":{:.3f},"acknowledged":{},"acknowledged_per_second":{:.1f},)"
       R"("answers":{{{}}},"lost":{},"latency_ms":{{"p50":{:.3f},"p90":{:.3f},"p99":{:.3f},"max":{:.3f}}}}})"
       "\n",
-      options.mode, options.connections, tally.elapsed.count(), tally.acknowledged, report.per_second,
-      answers, tally.lost, report.p50, report.p90, report.p99, report.max);
+      options.mode, options.connections, nanoseconds(tally.began), tally.elapsed.count(), tally.acknowledged,
+      report.per_second, answers, tally.lost, report.p50, report.p90, report.p99, report.max);
 }
 
 core::Result<Tally> make_challenges(const Options& options, Work& work) {
@@ -119,16 +137,22 @@ core::Result<Tally> make_challenges(const Options& options, Work& work) {
 
 core::Result<Tally> measure(const Options& options) {
   const Mode mode = options.mode == "send" ? Mode::send : options.mode == "check" ? Mode::check : Mode::mixed;
-  Work work(mode, options.first);
+  Work work(mode, options.first, options.clients);
   if (mode == Mode::check) {
     auto made = make_challenges(options, work);
     if (!made) return made;
     if (work.checks_left() == 0) return core::fail(core::Errc::unavailable, "no challenge could be made");
+    if (options.wait) {
+      fmt::print(stderr, "ready\n");
+      for (int c = std::getchar(); c != EOF && c != '\n';)
+        c = std::getchar();
+    }
   }
   RunPlan plan;
   plan.socket = options.socket;
   plan.connections = options.connections;
   plan.rate = options.rate;
+  plan.stamps = !options.stamps.empty();
   if (options.requests > 0) {
     plan.requests = options.requests;
   } else {
@@ -139,10 +163,22 @@ core::Result<Tally> measure(const Options& options) {
       [&](Kind kind, const Answer& answer) { work.answered(kind, answer); });
 }
 
+bool write_stamps(const std::string& path, const std::vector<SendStamp>& stamps) {
+  std::FILE* const file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) return false;
+  for (const SendStamp& stamp : stamps)
+    fmt::print(file, "u{}@example.test\t{}\n", stamp.recipient, nanoseconds(stamp.due));
+  return std::fclose(file) == 0;
+}
+
 int load(const Options& options) {
   auto tally = measure(options);
   if (!tally) {
     fmt::print(stderr, "bench-load: {}\n", tally.error().what);
+    return 69;
+  }
+  if (!options.stamps.empty() && !write_stamps(options.stamps, tally->stamps)) {
+    fmt::print(stderr, "bench-load: {}: cannot be written\n", options.stamps);
     return 69;
   }
   const Report report = summarise(*tally);

@@ -18,6 +18,7 @@ using Clock = std::chrono::steady_clock;
 struct Slot {
   LoadConnection connection;
   Kind kind = Kind::create;
+  std::uint64_t recipient = 0;
   Clock::time_point due;
   bool busy = false;
 };
@@ -46,6 +47,7 @@ class Run {
       if (busy_ == 0 && (finished() || exhausted_)) break;
       if (auto heard = hear(); !heard) return tl::unexpected(heard.error());
     }
+    tally_.began = start_;
     tally_.elapsed = Clock::now() - start_;
     return std::move(tally_);
   }
@@ -93,6 +95,7 @@ class Run {
       ++busy_;
       Slot& slot = slots_[index];
       slot.kind = request->kind;
+      slot.recipient = request->recipient;
       slot.due = due;
       slot.busy = true;
       if (!slot.connection.send(request->bytes)) {
@@ -134,7 +137,10 @@ class Run {
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - slot.due);
     tally_.latencies.push_back(static_cast<std::uint32_t>(std::max<std::int64_t>(0, took.count())));
     ++tally_.by_status[{slot.kind, answer.status}];
-    if (is_acknowledged(slot.kind, answer.status)) ++tally_.acknowledged;
+    if (is_acknowledged(slot.kind, answer.status)) {
+      ++tally_.acknowledged;
+      if (plan_.stamps && slot.kind == Kind::create) tally_.stamps.push_back({slot.recipient, slot.due});
+    }
     answered_(slot.kind, answer);
     free(index);
     return {};

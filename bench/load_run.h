@@ -22,6 +22,13 @@ struct RunPlan {
   std::optional<std::uint64_t> requests;  // ends after that many; at least one of the two is given
   std::optional<std::chrono::duration<double>> duration;
   double rate = 0;  // requests a second, evenly spaced; 0: as fast as the answers come
+  bool stamps = false;
+};
+
+// An acknowledged create.
+struct SendStamp {
+  std::uint64_t recipient = 0;
+  std::chrono::steady_clock::time_point due;  // when it was to be sent
 };
 
 struct Tally {
@@ -31,6 +38,8 @@ struct Tally {
   // Microseconds from the moment when the request was to be sent, so that waiting for a free connection
   // counts when a rate is given.
   std::vector<std::uint32_t> latencies;
+  std::vector<SendStamp> stamps;  // as the plan wants them
+  std::chrono::steady_clock::time_point began;
   std::chrono::duration<double> elapsed{0};
 };
 

@@ -6,12 +6,16 @@ namespace mailotp::bench {
 namespace {
 
 // One in a million is right; an alphabet with letters never has it.
-constexpr std::string_view k_wrong_code = R"({"code":"000000"})";
+constexpr std::string_view k_wrong_code = R"("code":"000000")";
 
 std::string post(std::string_view path, std::string_view body) {
   return fmt::format(
       "POST {} HTTP/1.1\r\nHost: mailotpd\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
       path, body.size(), body);
+}
+
+std::string check_request(const std::string& path, const std::string& client) {
+  return post(path + "/check", fmt::format("{{{}{}}}", k_wrong_code, client));
 }
 
 std::string take_last(std::vector<std::string>& from) {
@@ -54,15 +58,25 @@ std::optional<Request> Work::next() {
 }
 
 Request Work::create() {
-  const std::string body = fmt::format(R"({{"recipient":"u{}@example.test"}})", next_recipient_++);
-  return {Kind::create, post("/v1/challenges", body)};
+  const std::uint64_t recipient = next_recipient_++;
+  const std::string body = fmt::format(R"({{"recipient":"u{}@example.test"{}}})", recipient, client_member());
+  return {Kind::create, post("/v1/challenges", body), recipient};
+}
+
+// With the comma before it; "" without clients.
+std::string Work::client_member() {
+  if (clients_ == 0) return {};
+  const std::uint64_t number = next_client_;
+  next_client_ = (next_client_ + 1) % clients_;
+  return fmt::format(R"(,"client":{{"ip":"10.{}.{}.{}"}})", number >> 16 & 0xff, number >> 8 & 0xff,
+                     number & 0xff);
 }
 
 Request Work::check() {
   if (mode_ == Mode::mixed) {
     const std::string path = take_last(to_check_);
     to_read_.push_back(path);
-    return {Kind::check, post(path + "/check", k_wrong_code)};
+    return {Kind::check, check_request(path, client_member())};
   }
   // In turns, so that the checks of one challenge lie far apart.
   do {
@@ -70,7 +84,7 @@ Request Work::check() {
   } while (challenges_[turn_].checks_left == 0);
   --challenges_[turn_].checks_left;
   --checks_left_;
-  return {Kind::check, post(challenges_[turn_].path + "/check", k_wrong_code)};
+  return {Kind::check, check_request(challenges_[turn_].path, client_member())};
 }
 
 Request Work::read() {

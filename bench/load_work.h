@@ -21,6 +21,7 @@ enum class Kind { create, check, read };
 struct Request {
   Kind kind = Kind::create;
   std::string bytes;
+  std::uint64_t recipient = 0;  // of a create, the N of u<N>@example.test
 };
 
 // A right answer: 201 to a create, 200 to the others.
@@ -28,10 +29,12 @@ struct Request {
 
 // Makes challenges for u<N>@example.test, N counted up from `first`; each is checked with a wrong code at
 // most k_checks_each times, so that none is exhausted (five attempts by default). `mixed` makes one
-// challenge, checks it once, reads it once.
+// challenge, checks it once, reads it once. With `clients`, creates and checks come from so many addresses of
+// 10.0.0.0/8 in turns.
 class Work {
  public:
-  Work(Mode mode, std::uint64_t first) : mode_(mode), next_recipient_(first) {}
+  Work(Mode mode, std::uint64_t first, std::uint64_t clients)
+      : mode_(mode), next_recipient_(first), clients_(clients) {}
 
   // nullopt: nothing is left, which only `check` can reach: every challenge has been used up.
   [[nodiscard]] std::optional<Request> next();
@@ -49,9 +52,12 @@ class Work {
 
   [[nodiscard]] Request check();
   [[nodiscard]] Request read();
+  [[nodiscard]] std::string client_member();
 
   Mode mode_;
   std::uint64_t next_recipient_;
+  std::uint64_t clients_;
+  std::uint64_t next_client_ = 0;
   std::vector<Challenge> challenges_;
   std::size_t turn_ = 0;
   std::size_t checks_left_ = 0;
