@@ -73,11 +73,7 @@ core::Refusal refusal(core::RefusalKind kind) {
 }
 
 RecipientRow recipient_row(Transaction& tx, const std::string& key) {
-  Rows rows = tx.sql(WriterSql::recipient_find).select(key);
-  const auto found = rows.next();
-  if (!found) return tl::unexpected(found.error());
-  if (!*found) return std::optional<std::int64_t>{};
-  return std::optional(rows.integer(0));
+  return tx.known_recipient(key);
 }
 
 RecipientRow recipient_row(Transaction& tx, const core::Id& challenge) {

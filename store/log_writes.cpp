@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <span>
 #include <utility>
@@ -16,7 +17,7 @@ namespace {
 
 constexpr const char* k_name = "mailotpd-log-writes";
 constexpr std::size_t k_room = 512 * 1024;
-constexpr std::size_t k_piece = 120 * 1024;  // SQLite's own layer takes less than 128 KiB at once
+constexpr std::size_t k_piece = 16 * 1024;  // a write; SQLite's own layer takes less than 128 KiB at once
 
 // What has been written and is not yet in the file: one stretch of it.
 struct Gathered {
@@ -186,18 +187,22 @@ int open(sqlite3_vfs* layer, const char* name, sqlite3_file* file, int flags, in
 }  // namespace
 
 const char* log_writes_layer() {
-  static const char* const registered = []() -> const char* {
-    sqlite3_vfs* below = sqlite3_vfs_find(nullptr);
-    if (below == nullptr) return nullptr;
-    static sqlite3_vfs layer = *below;
-    layer.zName = k_name;
-    layer.pNext = nullptr;
-    layer.pAppData = below;
-    layer.szOsFile = static_cast<int>(sizeof(LogFile)) + below->szOsFile;
-    layer.xOpen = open;
-    return sqlite3_vfs_register(&layer, 0) == SQLITE_OK ? k_name : nullptr;
-  }();
-  return registered;
+  static std::mutex mutex;
+  static sqlite3_vfs layer{};
+  const std::lock_guard lock(mutex);
+  sqlite3_vfs* below = sqlite3_vfs_find(nullptr);
+  if (below == nullptr) return nullptr;
+  if (layer.pAppData == below) return k_name;
+  if (layer.pAppData != nullptr) (void)sqlite3_vfs_unregister(&layer);  // it is there
+  layer = *below;
+  layer.zName = k_name;
+  layer.pNext = nullptr;
+  layer.pAppData = below;
+  layer.szOsFile = static_cast<int>(sizeof(LogFile)) + below->szOsFile;
+  layer.xOpen = open;
+  if (sqlite3_vfs_register(&layer, 0) == SQLITE_OK) return k_name;
+  layer.pAppData = nullptr;
+  return nullptr;
 }
 
 }  // namespace mailotp::store

@@ -157,6 +157,18 @@ Result<ChallengeRecord> read_challenge(const Rows& rows) {
   return out;
 }
 
+Result<ChallengeClock> read_challenge_clock(const Rows& rows) {
+  Columns columns(rows);
+  ChallengeClock out;
+  out.n = columns.integer();
+  out.row.state = columns.choice(core::ChallengeState::canceled);
+  out.row.expires_at = columns.time();
+  out.row.revision = columns.count<std::uint64_t>();
+  if (!columns.good())
+    return core::fail(Errc::corrupt, fmt::format("store: the row of challenge {} cannot be", out.n));
+  return out;
+}
+
 Result<MessageRecord> read_message(const Rows& rows) {
   Columns columns(rows);
   MessageRecord out;

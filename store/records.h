@@ -41,6 +41,12 @@ struct ChallengeRecord {
   BudgetKeys budget;
 };
 
+// Of a challenge what time and its mails change: of `row` the state, expires_at and revision.
+struct ChallengeClock {
+  std::int64_t n = 0;
+  core::ChallengeRow row;
+};
+
 struct MessageRecord {
   std::int64_t n = 0;
   core::Id id;
@@ -76,6 +82,7 @@ struct SuppressionRecord {
 };
 
 // From a row with the columns that store/statements.cpp lists. Errc::corrupt for what cannot be.
+[[nodiscard]] core::Result<ChallengeClock> read_challenge_clock(const Rows& rows);
 [[nodiscard]] core::Result<ChallengeRecord> read_challenge(const Rows& rows);
 [[nodiscard]] core::Result<MessageRecord> read_message(const Rows& rows);
 [[nodiscard]] core::Result<SuppressionRecord> read_suppression(const Rows& rows);

@@ -90,6 +90,13 @@ Result<> create_private(const std::string& path) {
   return {};
 }
 
+// Its count of the memory in use, behind a mutex, which nobody reads. Before anything else of SQLite is
+// called.
+void count_no_memory() {
+  static const int once = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+  (void)once;  // refused where SQLite is in use already: then it counts
+}
+
 }  // namespace
 
 core::Error sqlite_error(sqlite3* db, int code, std::string_view doing) {
@@ -218,6 +225,7 @@ std::string immutable(const std::string& path) {
 }  // namespace
 
 Result<Connection> Connection::open(const std::string& path, Access access) {
+  count_no_memory();
   if (access == Access::read_write) {
     if (auto made = create_private(path); !made) return tl::unexpected(made.error());
   }

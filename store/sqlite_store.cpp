@@ -346,6 +346,7 @@ Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const 
                                           core::WallTime now, Phase& phase, Committed& out) {
   return transact(budget, now, phase, out, [&](Transaction& tx) -> Result<> {
     for (const core::Command& command : batch) {
+      tx.begin_command();
       auto outcome = std::visit(Runner{tx}, command);
       // New work that a closed store does not take leaves nothing behind.
       if (!outcome && !(writer.intake.closed && is_new_work(command))) return tl::unexpected(outcome.error());

@@ -102,10 +102,13 @@ core::Verdict verdict_of(const SuppressionRecord& s, core::WallTime at) {
 
 Result<Gate> gate(Transaction& tx, const std::string& recipient_key, const std::string& app,
                   core::SuppressedUse use, core::WallTime at) {
-  auto in_force = all_records<SuppressionRecord>(
-      tx.sql(WriterSql::suppression_in_force).select(recipient_key, app, at), read_suppression);
-  if (!in_force) return tl::unexpected(in_force.error());
   Gate out;
+  const auto recipient = tx.known_recipient(recipient_key);
+  if (!recipient) return tl::unexpected(recipient.error());
+  if (!*recipient) return out;
+  auto in_force = all_records<SuppressionRecord>(
+      tx.sql(WriterSql::suppression_in_force).select(**recipient, app, at), read_suppression);
+  if (!in_force) return tl::unexpected(in_force.error());
   if (in_force->empty()) return out;
   const auto ripe = [&](const SuppressionRecord& s) { return s.probe_at && *s.probe_at <= at; };
   if (use == core::SuppressedUse::probe && std::ranges::all_of(*in_force, ripe)) {

@@ -9,6 +9,8 @@ using core::Result;
 
 namespace {
 
+constexpr std::int64_t k_no_recipient = 0;  // SQLite counts from 1
+
 template <class Record, class Read>
 Result<std::optional<Record>> only_row(Rows rows, Read read) {
   const auto found = rows.next();
@@ -22,11 +24,13 @@ Result<std::optional<Record>> only_row(Rows rows, Read read) {
 }  // namespace
 
 Result<std::optional<std::int64_t>> Transaction::known_recipient(const std::string& key) {
+  if (found_recipient_ && found_recipient_->key == key) return found_recipient_->id;
   Rows rows = sql(WriterSql::recipient_find).select(key);
   const auto found = rows.next();
   if (!found) return tl::unexpected(found.error());
-  if (!*found) return std::optional<std::int64_t>{};
-  return std::optional(rows.integer(0));
+  found_recipient_.emplace(FoundRecipient{key, {}});
+  if (*found) found_recipient_->id = rows.integer(0);
+  return found_recipient_->id;
 }
 
 Result<std::int64_t> Transaction::recipient(const core::Address& address) {
@@ -36,6 +40,7 @@ Result<std::int64_t> Transaction::recipient(const core::Address& address) {
   if (*known) return **known;
   if (auto added = sql(WriterSql::recipient_add).run(key, core::folded_most(address)); !added)
     return tl::unexpected(added.error());
+  found_recipient_.emplace(FoundRecipient{key, writer_.db.last_rowid()});
   return writer_.db.last_rowid();
 }
 
@@ -50,8 +55,12 @@ Result<std::optional<ChallengeRecord>> Transaction::challenge(std::int64_t n) {
 Result<std::optional<ChallengeRecord>> Transaction::newest_challenge(const std::string& recipient_key,
                                                                      const std::string& app,
                                                                      const std::string& purpose) {
-  return only_row<ChallengeRecord>(sql(WriterSql::challenge_newest).select(recipient_key, app, purpose),
-                                   read_challenge);
+  const auto recipient = known_recipient(recipient_key);
+  if (!recipient) return tl::unexpected(recipient.error());
+  // Of an unknown one nothing is found, but not sooner: how long a check takes tells nobody who is known.
+  return only_row<ChallengeRecord>(
+      sql(WriterSql::challenge_newest).select(recipient->value_or(k_no_recipient), app, purpose),
+      read_challenge);
 }
 
 Result<> Transaction::add(ChallengeRecord& c) {
@@ -76,12 +85,18 @@ Result<> Transaction::apply(ChallengeRecord& c, const core::ChallengeStep& step,
   c.row = step.row;
   const bool erase = has(step.effects, core::ChallengeEffect::erase_secrets);
   const int state = static_cast<int>(c.row.state);
-  auto saved = erase ? sql(WriterSql::challenge_end)
-                           .run(c.n, state, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision,
-                                c.message, cause.at)
-                     : sql(WriterSql::challenge_save)
-                           .run(c.n, state, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision,
-                                c.message);
+  const auto save = [&]() -> Result<> {
+    if (erase)
+      return sql(WriterSql::challenge_end)
+          .run(c.n, state, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision, c.message,
+               cause.at);
+    if (c.row.state == before)
+      return sql(WriterSql::challenge_save_same)
+          .run(c.n, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision, c.message);
+    return sql(WriterSql::challenge_save)
+        .run(c.n, state, c.row.attempts_left, c.row.sends, c.row.resend_at, c.row.revision, c.message);
+  };
+  auto saved = save();
   if (!saved) return saved;
   if (erase) {
     c.code_mac.clear();
@@ -261,14 +276,21 @@ Result<> Transaction::tell_challenge(const MessageRecord& m, const Cause& cause)
   if (!m.challenge || !m.current) return {};
   // What became of the mail is true whether its challenge can be told or not.
   if (writer_.bad.untold.contains(*m.challenge)) return {};
-  auto found = challenge(*m.challenge);
+  // What the machine needs to know for this event, without the rest of a wide row.
+  const auto clock =
+      only_row<ChallengeClock>(sql(WriterSql::challenge_clock).select(*m.challenge), read_challenge_clock);
+  if (!clock && clock.error().code == Errc::corrupt) writer_.bad.untold.insert(*m.challenge);
+  if (!clock) return tl::unexpected(clock.error());
+  if (!*clock) return {};  // purged before its message
+  const core::ChallengeStep step = core::step((*clock)->row, core::ChallengeEvent::message_changed, cause.at);
+  if (step.outcome != core::ChallengeOutcome::expired)
+    return sql(WriterSql::challenge_note).run((*clock)->n, step.row.revision);
+  auto found = challenge((*clock)->n);
   if (!found && found.error().code == Errc::corrupt) writer_.bad.untold.insert(*m.challenge);
   if (!found) return tl::unexpected(found.error());
-  if (!*found) return {};  // purged before its message
+  if (!*found) return {};
   ChallengeRecord& c = **found;
-  const core::ChallengeStep step = core::step(c.row, core::ChallengeEvent::message_changed, cause.at);
-  if (step.outcome == core::ChallengeOutcome::expired) return end(c, step, cause);
-  return sql(WriterSql::challenge_note).run(c.n, step.row.revision);
+  return end(c, core::step(c.row, core::ChallengeEvent::message_changed, cause.at), cause);
 }
 
 Result<> Transaction::remove(const MessageRecord& m) {

@@ -101,10 +101,14 @@ class Transaction {
   [[nodiscard]] Writer& writer() { return writer_; }
   [[nodiscard]] Statement& sql(WriterSql name) { return writer_.sql[name]; }
 
+  // Each command of a batch begins with it.
+  void begin_command() { found_recipient_.reset(); }
+
   // ---- Recipients
   // The row of this address; made when there is none.
   [[nodiscard]] core::Result<std::int64_t> recipient(const core::Address& address);
-  // The row of this key; absent when there is none.
+  // The row of this key; absent when there is none. Remembered until the next command: one that forgets
+  // recipients must not ask for them.
   [[nodiscard]] core::Result<std::optional<std::int64_t>> known_recipient(const std::string& key);
 
   // ---- Challenges
@@ -208,12 +212,18 @@ class Transaction {
   [[nodiscard]] core::Result<> step_all(const ChallengeRecord& challenge, const core::MessageEvent& event,
                                         const Cause& cause, std::string_view why);
 
+  struct FoundRecipient {
+    std::string key;
+    std::optional<std::int64_t> id;
+  };
+
   Writer& writer_;
   std::span<const core::RelayOffer> relays_;
   core::WallTime now_;
   std::size_t bad_before_;
   std::uint64_t unreadable_ = 0;
-  Counters counted_;  // by this transaction
+  std::optional<FoundRecipient> found_recipient_;  // by this command
+  Counters counted_;                               // by this transaction
   std::vector<core::Change> changes_;
   std::vector<core::BounceNews> bounces_;
   std::vector<core::RelayedNews> relayed_;
