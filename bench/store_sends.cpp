@@ -17,6 +17,11 @@ std::chrono::nanoseconds cpu_of_thread() {
   return std::chrono::seconds{spent.tv_sec} + std::chrono::nanoseconds{spent.tv_nsec};
 }
 
+// No two are the same, and one does not stand beside the next: in an index addresses come in no order.
+std::string name_of(std::int64_t number) {
+  return fmt::format("u{:016x}", static_cast<std::uint64_t>(number) * 0x9e37'79b9'7f4a'7c15);
+}
+
 }  // namespace
 
 void QuickRandom::fill(std::span<std::uint8_t> out) {
@@ -43,7 +48,7 @@ Send Sends::next() {
              ? now_ + step_
              : std::max(now_, std::chrono::floor<core::Millis>(std::chrono::system_clock::now()));
   const std::int64_t number = windows_.addresses > 0 ? made_ % windows_.addresses : made_;
-  Send send{ids_.next(now_), ids_.next(now_), now_, {fmt::format("u{}", number), domain_}, number < made_};
+  Send send{ids_.next(now_), ids_.next(now_), now_, {name_of(number), domain_}, number < made_};
   ++made_;
   return send;
 }
