@@ -25,6 +25,7 @@
 #include "store/restore.h"
 #include "store/snapshot.h"
 #include "store/start_files.h"
+#include "store/statements.h"
 #include "store/suppression.h"
 #include "store/timeline.h"
 #include "store/wal.h"
@@ -42,12 +43,6 @@ namespace {
 constexpr core::Millis k_retry_after_failure{1000};
 
 constexpr int k_rows_around = 64;  // bad ones that one commit goes around
-
-// cache_size: 32 MiB, so that the right edges of all trees and what is in flight stay in memory.
-constexpr const char* k_settings =
-    "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "
-    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -8192; "
-    "PRAGMA trusted_schema = OFF;";
 
 Result<> load_counters(Writer& writer) {
   Rows rows = writer.sql[WriterSql::counter_all].select();
@@ -148,7 +143,7 @@ Result<Connection> open_database(const std::string& path, const Reserve& reserve
   if (auto migrated = within(reserve, [&] { return migrate(*db); }); !migrated)
     return tl::unexpected(migrated.error());
   if (auto wal = db->exec("PRAGMA journal_mode = WAL"); !wal) return tl::unexpected(wal.error());
-  if (auto set = db->exec(k_settings); !set) return tl::unexpected(set.error());
+  if (auto set = db->exec(k_writer_settings); !set) return tl::unexpected(set.error());
   return db;
 }
 

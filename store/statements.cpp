@@ -23,6 +23,13 @@
 
 namespace mailotp::store {
 
+// cache_size: 8 MiB, so that the right edges of all trees and what is in flight stay in memory. More costs
+// time: after a commit that splits a page SQLite 3.40 walks the whole cache.
+const char* const k_writer_settings =
+    "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -8192; "
+    "PRAGMA trusted_schema = OFF;";
+
 // In the order of WriterSql.
 constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"begin", "BEGIN IMMEDIATE"},

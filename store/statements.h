@@ -146,6 +146,8 @@ enum class WriterSql : std::uint8_t {
 };
 inline constexpr std::size_t k_writer_statements = static_cast<std::size_t>(WriterSql::key_of_body) + 1;
 extern const std::array<NamedSql, k_writer_statements> k_writer_sql;
+// What its connection is set to, beside journal_mode = WAL.
+extern const char* const k_writer_settings;
 
 enum class ReaderSql : std::uint8_t {
   begin,
