@@ -162,8 +162,9 @@ class Plain final : public SendWriter {
  private:
   Result<std::int64_t> recipient(const Send& send) {
     const std::string key = send.recipient.key();
-    if (send.known) return sql_.number(WriterSql::recipient_find, key);
-    if (auto added = sql_.run(WriterSql::recipient_add, key, core::folded_most(send.recipient)); !added)
+    const std::string fold = core::folded_most(send.recipient);
+    if (send.known) return sql_.number(WriterSql::recipient_find, fold, key);
+    if (auto added = sql_.run(WriterSql::recipient_add, key, fold); !added)
       return tl::unexpected(added.error());
     return sqlite3_last_insert_rowid(db_.raw());
   }

@@ -128,7 +128,7 @@ class Recording {
     if (report_.message) return std::optional(report_.message->recipient);
     const auto address = core::parse_address(report_.recipient.address);
     if (!address) return std::optional<std::int64_t>{};
-    return tx_.known_recipient(address->key());
+    return tx_.known_recipient(*address);
   }
 
   Result<> add(core::BounceView& view) {

@@ -137,7 +137,7 @@ Result<Answer> check_found(Transaction& tx, const core::CheckCode& command, Chal
 Result<Answer> check(Transaction& tx, const core::CheckCode& command) {
   auto found = command.id ? tx.challenge(*command.id)
                : command.recipient
-                   ? tx.newest_challenge(command.recipient->key(), command.app, command.purpose)
+                   ? tx.newest_challenge(*command.recipient, command.app, command.purpose)
                    : Result<std::optional<ChallengeRecord>>(core::fail(
                          Errc::invalid, "store: a check names neither a challenge nor a recipient"));
   if (!found) return tl::unexpected(found.error());

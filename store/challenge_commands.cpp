@@ -155,7 +155,7 @@ Result<Answer> create_new(Transaction& tx, const core::CreateChallenge& command,
   c.budget = *std::move(keys);
   Gate open;
   if (command.message) {
-    auto gated = gate(tx, command.recipient.key(), command.app, command.suppressed, command.at);
+    auto gated = gate(tx, command.recipient, command.app, command.suppressed, command.at);
     if (!gated) return tl::unexpected(gated.error());
     if (gated->refusal) return *std::move(gated->refusal);
     open = *std::move(gated);
@@ -200,7 +200,7 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
   auto refused = send_refusal(c, step.outcome, cause.at);
   if (refused && refused->kind == RefusalKind::challenge_closed) return *std::move(refused);
   const core::Address recipient = address_of(c.mailbox);
-  auto open = gate(tx, recipient.key(), c.app, use, cause.at);
+  auto open = gate(tx, recipient, c.app, use, cause.at);
   if (!open) return tl::unexpected(open.error());
   // That the address is dead is better news than that it is too early for another mail to it.
   if (open->refusal) return *std::move(open->refusal);
@@ -255,7 +255,7 @@ Result<Answer> send_again(Transaction& tx, ChallengeRecord& c, const core::Id& m
 Result<Answer> create(Transaction& tx, const core::CreateChallenge& command) {
   std::optional<ChallengeRecord> replaced;
   if (command.message && command.reuse == core::CreateChallenge::Reuse::open_one) {
-    auto newest = tx.newest_challenge(command.recipient.key(), command.app, command.purpose);
+    auto newest = tx.newest_challenge(command.recipient, command.app, command.purpose);
     if (!newest) return tl::unexpected(newest.error());
     if (*newest && is_open((*newest)->row.state) && command.at < (*newest)->row.expires_at) {
       ChallengeRecord& open = **newest;

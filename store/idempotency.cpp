@@ -72,8 +72,8 @@ core::Refusal refusal(core::RefusalKind kind) {
   return out;
 }
 
-RecipientRow recipient_row(Transaction& tx, const std::string& key) {
-  return tx.known_recipient(key);
+RecipientRow recipient_row(Transaction& tx, const core::Address& address) {
+  return tx.known_recipient(address);
 }
 
 RecipientRow recipient_row(Transaction& tx, const core::Id& challenge) {
@@ -124,16 +124,16 @@ Result<> keep(Transaction& tx, const std::string& app, const core::Once& once, c
 }
 
 RecipientRow recipient_of(Transaction& tx, const core::CreateChallenge& command) {
-  return recipient_row(tx, command.recipient.key());
+  return recipient_row(tx, command.recipient);
 }
 RecipientRow recipient_of(Transaction& tx, const core::CreateMessage& command) {
-  return recipient_row(tx, command.recipient.key());
+  return recipient_row(tx, command.recipient);
 }
 RecipientRow recipient_of(Transaction& tx, const core::SendChallenge& command) {
   return recipient_row(tx, command.id);
 }
 RecipientRow recipient_of(Transaction& tx, const core::CheckCode& command) {
-  return command.id ? recipient_row(tx, *command.id) : recipient_row(tx, command.recipient->key());
+  return command.id ? recipient_row(tx, *command.id) : recipient_row(tx, *command.recipient);
 }
 RecipientRow recipient_of(Transaction& tx, const core::CancelChallenge& command) {
   return recipient_row(tx, command.id);

@@ -251,7 +251,7 @@ Result<core::Answer> create(Transaction& tx, const core::CreateMessage& command)
     full.kind = core::RefusalKind::overloaded;
     return full;
   }
-  auto open = gate(tx, command.recipient.key(), command.app, core::SuppressedUse::refuse, command.at);
+  auto open = gate(tx, command.recipient, command.app, core::SuppressedUse::refuse, command.at);
   if (!open) return tl::unexpected(open.error());
   if (open->refusal) return *std::move(open->refusal);
   // A mail that is no code counts for its app and for all; it has no purpose, and is no guess at anything.

@@ -166,7 +166,7 @@ struct SqliteReader::State final : UsageSource {
     return recipient_of(*address);
   }
   Result<std::optional<std::int64_t>> recipient_of(const core::Address& address) {
-    Rows rows = sql[ReaderSql::recipient_find].select(address.key());
+    Rows rows = sql[ReaderSql::recipient_find].select(core::folded_most(address), address.key());
     const auto found = rows.next();
     if (!found) return tl::unexpected(found.error());
     if (!*found) return std::optional<std::int64_t>{};

@@ -35,7 +35,7 @@ constexpr std::array<NamedSql, k_writer_statements> k_writer_sql{{
     {"begin", "BEGIN IMMEDIATE"},
     {"commit", "COMMIT"},
     {"rollback", "ROLLBACK"},
-    {"recipient_find", "SELECT id FROM recipient WHERE key = ?1"},
+    {"recipient_find", "SELECT id FROM recipient WHERE fold = ?1 AND key = ?2"},
     {"recipient_add", "INSERT INTO recipient (key, fold) VALUES (?1, ?2)"},
     {"recipient_forget",
      "DELETE FROM recipient WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM challenge WHERE recipient = ?1) "
@@ -319,7 +319,7 @@ constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
     {"challenge_by_id", "SELECT " CHALLENGE_COLUMNS " FROM challenge WHERE id = ?1"},
     {"message_by_id", "SELECT " MESSAGE_COLUMNS " FROM message WHERE id = ?1"},
     {"message_by_n", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n = ?1"},
-    {"recipient_find", "SELECT id FROM recipient WHERE key = ?1"},
+    {"recipient_find", "SELECT id FROM recipient WHERE fold = ?1 AND key = ?2"},
     {"outbox_newest", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n < ?1 ORDER BY n DESC LIMIT ?2"},
     // The newest of a state are found and sorted in the index alone; only their rows are then read.
     {"outbox_of_state",

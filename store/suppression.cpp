@@ -100,10 +100,10 @@ core::Verdict verdict_of(const SuppressionRecord& s, core::WallTime at) {
 
 }  // namespace
 
-Result<Gate> gate(Transaction& tx, const std::string& recipient_key, const std::string& app,
+Result<Gate> gate(Transaction& tx, const core::Address& address, const std::string& app,
                   core::SuppressedUse use, core::WallTime at) {
   Gate out;
-  const auto recipient = tx.known_recipient(recipient_key);
+  const auto recipient = tx.known_recipient(address);
   if (!recipient) return tl::unexpected(recipient.error());
   if (!*recipient) return out;
   auto in_force = all_records<SuppressionRecord>(
@@ -258,7 +258,7 @@ Result<core::Answer> put_suppression(Transaction& tx, const core::PutSuppression
 }
 
 Result<core::Answer> drop_suppression(Transaction& tx, const core::DropSuppression& command) {
-  const auto recipient = tx.known_recipient(command.address.key());
+  const auto recipient = tx.known_recipient(command.address);
   if (!recipient) return tl::unexpected(recipient.error());
   core::Refusal none;
   if (!*recipient) return none;

@@ -16,8 +16,8 @@ struct Gate {
   std::optional<core::Refusal> refusal;
   std::vector<SuppressionRecord> probed;  // it may go, as the one mail of the day
 };
-[[nodiscard]] core::Result<Gate> gate(Transaction& tx, const std::string& recipient_key,
-                                      const std::string& app, core::SuppressedUse use, core::WallTime at);
+[[nodiscard]] core::Result<Gate> gate(Transaction& tx, const core::Address& address, const std::string& app,
+                                      core::SuppressedUse use, core::WallTime at);
 // The mail has been queued.
 [[nodiscard]] core::Result<> note_probe(Transaction& tx, const Gate& gate, const core::Id& message,
                                         core::WallTime at);

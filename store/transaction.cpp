@@ -23,25 +23,27 @@ Result<std::optional<Record>> only_row(Rows rows, Read read) {
 
 }  // namespace
 
-Result<std::optional<std::int64_t>> Transaction::known_recipient(const std::string& key) {
+Result<std::optional<std::int64_t>> Transaction::known_recipient(const core::Address& address) {
+  std::string key = address.key();
   if (found_recipient_ && found_recipient_->key == key) return found_recipient_->id;
-  Rows rows = sql(WriterSql::recipient_find).select(key);
+  Rows rows = sql(WriterSql::recipient_find).select(core::folded_most(address), key);
   const auto found = rows.next();
   if (!found) return tl::unexpected(found.error());
-  found_recipient_.emplace(FoundRecipient{key, {}});
+  found_recipient_.emplace(FoundRecipient{std::move(key), {}});
   if (*found) found_recipient_->id = rows.integer(0);
   return found_recipient_->id;
 }
 
 Result<std::int64_t> Transaction::recipient(const core::Address& address) {
-  const std::string key = address.key();
-  const auto known = known_recipient(key);
+  const auto known = known_recipient(address);
   if (!known) return tl::unexpected(known.error());
   if (*known) return **known;
+  std::string key = address.key();
   if (auto added = sql(WriterSql::recipient_add).run(key, core::folded_most(address)); !added)
     return tl::unexpected(added.error());
-  found_recipient_.emplace(FoundRecipient{key, writer_.db.last_rowid()});
-  return writer_.db.last_rowid();
+  const std::int64_t id = writer_.db.last_rowid();
+  found_recipient_.emplace(FoundRecipient{std::move(key), id});
+  return id;
 }
 
 Result<std::optional<ChallengeRecord>> Transaction::challenge(const core::Id& id) {
@@ -52,10 +54,10 @@ Result<std::optional<ChallengeRecord>> Transaction::challenge(std::int64_t n) {
   return only_row<ChallengeRecord>(sql(WriterSql::challenge_by_n).select(n), read_challenge);
 }
 
-Result<std::optional<ChallengeRecord>> Transaction::newest_challenge(const std::string& recipient_key,
+Result<std::optional<ChallengeRecord>> Transaction::newest_challenge(const core::Address& address,
                                                                      const std::string& app,
                                                                      const std::string& purpose) {
-  const auto recipient = known_recipient(recipient_key);
+  const auto recipient = known_recipient(address);
   if (!recipient) return tl::unexpected(recipient.error());
   // Of an unknown one nothing is found, but not sooner: how long a check takes tells nobody who is known.
   return only_row<ChallengeRecord>(

@@ -107,15 +107,16 @@ class Transaction {
   // ---- Recipients
   // The row of this address; made when there is none.
   [[nodiscard]] core::Result<std::int64_t> recipient(const core::Address& address);
-  // The row of this key; absent when there is none. Remembered until the next command: one that forgets
+  // … absent when there is none. Remembered until the next command: one that forgets
   // recipients must not ask for them.
-  [[nodiscard]] core::Result<std::optional<std::int64_t>> known_recipient(const std::string& key);
+  [[nodiscard]] core::Result<std::optional<std::int64_t>> known_recipient(const core::Address& address);
 
   // ---- Challenges
   [[nodiscard]] core::Result<std::optional<ChallengeRecord>> challenge(const core::Id& id);
   [[nodiscard]] core::Result<std::optional<ChallengeRecord>> challenge(std::int64_t n);
-  [[nodiscard]] core::Result<std::optional<ChallengeRecord>> newest_challenge(
-      const std::string& recipient_key, const std::string& app, const std::string& purpose);
+  [[nodiscard]] core::Result<std::optional<ChallengeRecord>> newest_challenge(const core::Address& address,
+                                                                              const std::string& app,
+                                                                              const std::string& purpose);
   [[nodiscard]] core::Result<> add(ChallengeRecord& challenge);
   // Saves what the machine decided, ends unsent messages and erases secrets where it says so, and notes the
   // change. The caller appends the event.
