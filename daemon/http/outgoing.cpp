@@ -35,13 +35,19 @@ int Outgoing::send(std::string head, std::string body, std::string_view tail) {
   write->owner = this;
   write->head = std::move(head);
   write->body = std::move(body);
-  const std::array<uv_buf_t, 3> buffers{buffer_of(write->head), buffer_of(write->body), buffer_of(tail)};
-  const int error = uv_write(&write->request, stream_, buffers.data(), buffers.size(),
-                             [](uv_write_t* request, int status) noexcept {
-                               const std::unique_ptr<Write> done(static_cast<Write*>(request->data));
-                               --done->owner->sends_;
-                               done->owner->taken_(status);
-                             });
+  // Without empty parts: for one at the end libuv would wait until the kernel has room and write it by
+  // itself.
+  std::array<uv_buf_t, 3> buffers{};
+  unsigned count = 0;
+  for (const std::string_view part : {std::string_view(write->head), std::string_view(write->body), tail})
+    if (!part.empty()) buffers[count++] = buffer_of(part);
+  CHECK(count > 0);
+  const int error =
+      uv_write(&write->request, stream_, buffers.data(), count, [](uv_write_t* request, int status) noexcept {
+        const std::unique_ptr<Write> done(static_cast<Write*>(request->data));
+        --done->owner->sends_;
+        done->owner->taken_(status);
+      });
   if (error != 0) return error;
   (void)write.release();  // the callback above owns it
   ++sends_;

@@ -21,8 +21,8 @@ class Outgoing {
   Outgoing& operator=(const Outgoing&) = delete;
   ~Outgoing();
 
-  // The three parts one behind the other; `tail` is not copied and must be there for good. A libuv error
-  // code, or 0; `taken` does not run after an error.
+  // The three parts one behind the other, not all of them empty; `tail` is not copied and must be there for
+  // good. A libuv error code, or 0; `taken` does not run after an error.
   [[nodiscard]] int send(std::string head, std::string body = {}, std::string_view tail = {});
   // `taken` has run for everything.
   [[nodiscard]] bool empty() const { return sends_ == 0; }
