@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "mail/compose/utf8.h"
 #include "mail/compose/wiped_string.h"
@@ -210,10 +211,24 @@ constexpr std::array<bool, 256> k_qp_literal = [] {
   return literal;
 }();
 
+// Eight bytes that all stand for themselves, and none is a tab. Each term has the high bit of a byte that is
+// not so: not ASCII; DEL; under the blank; "=".
+bool are_literal(std::uint64_t eight) {
+  constexpr std::uint64_t k_ones = 0x0101'0101'0101'0101U;
+  constexpr std::uint64_t k_high = 0x80 * k_ones;
+  const std::uint64_t equals = eight ^ '=' * k_ones;
+  return ((eight | (eight + k_ones) | ~((eight | k_high) - ' ' * k_ones) | ((equals - k_ones) & ~equals)) &
+          k_high) == 0;
+}
+
 // How many bytes at the beginning of `line` stand for themselves; looks at `most` of them.
 std::size_t literal_run(std::string_view line, std::size_t most) {
   const std::size_t end = std::min(line.size(), most);
   std::size_t run = 0;
+  for (std::uint64_t eight = 0; end - run >= sizeof eight; run += sizeof eight) {
+    std::memcpy(&eight, line.data() + run, sizeof eight);
+    if (!are_literal(eight)) break;
+  }
   while (run < end && k_qp_literal[static_cast<unsigned char>(line[run])])
     ++run;
   return run > 0 && run == line.size() && (line.back() == ' ' || line.back() == '\t') ? run - 1 : run;
