@@ -136,6 +136,9 @@ void AgentProcess::watch() {
   int events = 0;
   if (reading_) events |= UV_READABLE;
   if (reading_ && channel_.waiting() > 0) events |= UV_WRITABLE;
+  // libuv takes the descriptor out of epoll and puts it in again, whatever it was watched for.
+  if (events == watched_) return;
+  watched_ = events;
   const int watching =
       uv_poll_start(&handles_->poll, events, [](uv_poll_t* poll, int status, int seen) noexcept {
         AgentProcess* self = static_cast<Handles*>(poll->data)->owner;

@@ -66,6 +66,7 @@ class AgentProcess {
   Handles* handles_;  // frees itself in the last close callback
   Timer flush_;       // fires in the next turn of the loop
   Timer between_ends_;
+  int watched_ = 0;  // libuv's events
   int pidfd_ = -1;
   bool reading_ = true;
   bool exited_ = false;

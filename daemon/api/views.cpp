@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/bounce_rules.h"
+#include "daemon/api/json_writer.h"
 
 namespace mailotp::daemon {
 
@@ -25,58 +26,83 @@ ordered_json stored_json(const std::string& text) {
   return value.is_discarded() ? ordered_json(nullptr) : value;
 }
 
-ordered_json reply_value(const std::optional<core::Reply>& reply) {
-  if (!reply) return nullptr;
-  return {{"code", reply->code == 0 ? ordered_json(nullptr) : ordered_json(reply->code)},
-          {"status", reply->status},
-          {"text", reply->text}};
+void write_stored(JsonWriter& out, std::string_view name, const std::string& text) {
+  out.key(name);
+  out.raw(text.empty() ? "null" : dump(stored_json(text)));
 }
 
-ordered_json verdict_value(const std::optional<core::Verdict>& verdict) {
-  if (!verdict) return nullptr;
-  return {{"kind", core::to_string(verdict->kind)},
-          {"class", verdict->verdict_class},
-          {"permanent", verdict->permanent},
-          {"status", verdict->status},
-          {"detail", verdict->detail},
-          {"source", core::to_string(verdict->source)},
-          {"at", core::format_rfc3339(verdict->at)}};
+void write_time(JsonWriter& out, std::string_view name, const std::optional<core::WallTime>& time) {
+  if (time)
+    out.field(name, core::format_rfc3339(*time));
+  else
+    out.field(name, nullptr);
 }
 
-ordered_json delivery_value(const core::MessageView& view) {
-  return {{"id", core::to_string(view.id)},
-          {"state", core::to_string(view.state)},
-          {"current", view.current},
-          {"attempts", view.attempts},
-          {"next_attempt_at", time_or_null(view.next_attempt_at)},
-          {"reply", reply_value(view.reply)},
-          {"verdict", verdict_value(view.verdict)}};
+void write_reply(JsonWriter& out, std::string_view name, const std::optional<core::Reply>& reply) {
+  if (!reply) return out.field(name, nullptr);
+  out.key(name);
+  out.begin_object();
+  if (reply->code == 0)
+    out.field("code", nullptr);
+  else
+    out.field("code", reply->code);
+  out.field("status", reply->status);
+  out.field("text", reply->text);
+  out.end_object();
 }
 
-ordered_json message_value(const core::MessageView& view) {
-  ordered_json value = delivery_value(view);
-  value["app"] = view.app;
-  value["recipient"] = view.recipient;
-  value["challenge"] =
-      view.challenge ? ordered_json(core::to_string(*view.challenge)) : ordered_json(nullptr);
-  value["created_at"] = core::format_rfc3339(view.created_at);
-  value["not_after"] = core::format_rfc3339(view.not_after);
-  value["template"] = view.template_name;
-  value["template_version"] = view.template_version;
-  value["locale"] = view.locale;
-  value["message_id"] = view.message_id;
-  value["revision"] = view.revision;
-  value["metadata"] = stored_json(view.metadata);
-  return value;
+void write_verdict(JsonWriter& out, std::string_view name, const std::optional<core::Verdict>& verdict) {
+  if (!verdict) return out.field(name, nullptr);
+  out.key(name);
+  out.begin_object();
+  out.field("kind", core::to_string(verdict->kind));
+  out.field("class", verdict->verdict_class);
+  out.field("permanent", verdict->permanent);
+  out.field("status", verdict->status);
+  out.field("detail", verdict->detail);
+  out.field("source", core::to_string(verdict->source));
+  out.field("at", core::format_rfc3339(verdict->at));
+  out.end_object();
 }
 
-ordered_json outbox_row(const core::MessageView& view, core::WallTime now) {
-  ordered_json value = message_value(view);
-  value["kind"] = view.kind == core::MessageKind::otp ? "otp" : "templated";
-  value["relay"] = view.relay.empty() ? ordered_json(nullptr) : ordered_json(view.relay);
-  value["uncertain"] = view.uncertain;
-  value["age_seconds"] = std::chrono::duration_cast<core::Seconds>(now - view.created_at).count();
-  return value;
+// What is said of a message wherever it is shown. The braces are the caller's.
+void write_delivery(JsonWriter& out, const core::MessageView& view) {
+  out.field("id", core::to_string(view.id));
+  out.field("state", core::to_string(view.state));
+  out.field("current", view.current);
+  out.field("attempts", view.attempts);
+  write_time(out, "next_attempt_at", view.next_attempt_at);
+  write_reply(out, "reply", view.reply);
+  write_verdict(out, "verdict", view.verdict);
+}
+
+void write_message(JsonWriter& out, const core::MessageView& view) {
+  write_delivery(out, view);
+  out.field("app", view.app);
+  out.field("recipient", view.recipient);
+  if (view.challenge)
+    out.field("challenge", core::to_string(*view.challenge));
+  else
+    out.field("challenge", nullptr);
+  out.field("created_at", core::format_rfc3339(view.created_at));
+  out.field("not_after", core::format_rfc3339(view.not_after));
+  out.field("template", view.template_name);
+  out.field("template_version", view.template_version);
+  out.field("locale", view.locale);
+  out.field("message_id", view.message_id);
+  out.field("revision", view.revision);
+  write_stored(out, "metadata", view.metadata);
+}
+
+void write_outbox_row(JsonWriter& out, const core::MessageView& view, core::WallTime now) {
+  write_message(out, view);
+  out.field("kind", view.kind == core::MessageKind::otp ? "otp" : "templated");
+  if (view.relay.empty())
+    out.field("relay", nullptr);
+  else
+    out.field("relay", view.relay);
+  out.field("uncertain", view.uncertain);
+  out.field("age_seconds", std::chrono::duration_cast<core::Seconds>(now - view.created_at).count());
 }
 
 ordered_json relay_value(const ReadyView::Relay& relay) {
@@ -205,54 +231,93 @@ ordered_json changes_json(const NameChanges& changes) {
 }  // namespace
 
 std::string challenge_json(const core::ChallengeView& view) {
-  return dump({{"id", core::to_string(view.id)},
-               {"app", view.app},
-               {"recipient", view.recipient},
-               {"purpose", view.purpose},
-               {"state", core::to_string(view.state)},
-               {"created_at", core::format_rfc3339(view.created_at)},
-               {"expires_at", core::format_rfc3339(view.expires_at)},
-               {"attempts_left", view.attempts_left},
-               {"sends_left", view.sends_left},
-               {"resend_at", time_or_null(view.resend_at)},
-               {"revision", view.revision},
-               {"metadata", stored_json(view.metadata)},
-               {"message", view.message ? delivery_value(*view.message) : ordered_json(nullptr)}});
+  JsonWriter out;
+  out.begin_object();
+  out.field("id", core::to_string(view.id));
+  out.field("app", view.app);
+  out.field("recipient", view.recipient);
+  out.field("purpose", view.purpose);
+  out.field("state", core::to_string(view.state));
+  out.field("created_at", core::format_rfc3339(view.created_at));
+  out.field("expires_at", core::format_rfc3339(view.expires_at));
+  out.field("attempts_left", view.attempts_left);
+  out.field("sends_left", view.sends_left);
+  write_time(out, "resend_at", view.resend_at);
+  out.field("revision", view.revision);
+  write_stored(out, "metadata", view.metadata);
+  if (view.message) {
+    out.key("message");
+    out.begin_object();
+    write_delivery(out, *view.message);
+    out.end_object();
+  } else {
+    out.field("message", nullptr);
+  }
+  out.end_object();
+  return out.take();
 }
 
 std::string message_json(const core::MessageView& view) {
-  return dump(message_value(view));
+  JsonWriter out;
+  out.begin_object();
+  write_message(out, view);
+  out.end_object();
+  return out.take();
 }
 
 std::string check_json(const core::CheckAnswer& answer, int max_attempts) {
   const bool unknown = !answer.state;
   const auto state = answer.state.value_or(max_attempts > 1 ? core::ChallengeState::otp_invalid
                                                             : core::ChallengeState::otp_exhausted);
-  return dump({{"valid", answer.result == core::CheckResult::valid},
-               {"result", core::to_string(answer.result)},
-               {"attempts_left", unknown ? max_attempts - 1 : answer.attempts_left},
-               {"state", core::to_string(state)},
-               {"metadata", stored_json(answer.metadata)}});
+  JsonWriter out;
+  out.begin_object();
+  out.field("valid", answer.result == core::CheckResult::valid);
+  out.field("result", core::to_string(answer.result));
+  out.field("attempts_left", unknown ? max_attempts - 1 : answer.attempts_left);
+  out.field("state", core::to_string(state));
+  write_stored(out, "metadata", answer.metadata);
+  out.end_object();
+  return out.take();
 }
 
 std::string outbox_json(const core::PageOf<core::MessageView>& page, core::WallTime now) {
-  ordered_json items = ordered_json::array();
-  for (const core::MessageView& view : page.items)
-    items.push_back(outbox_row(view, now));
-  return dump({{"items", std::move(items)}, {"next_cursor", cursor_value(page.next_cursor)}});
+  JsonWriter out;
+  out.begin_object();
+  out.key("items");
+  out.begin_array();
+  for (const core::MessageView& view : page.items) {
+    out.begin_object();
+    write_outbox_row(out, view, now);
+    out.end_object();
+  }
+  out.end_array();
+  if (page.next_cursor)
+    out.field("next_cursor", *page.next_cursor);
+  else
+    out.field("next_cursor", nullptr);
+  out.end_object();
+  return out.take();
 }
 
 std::string outbox_item_json(const core::OutboxDetail& detail, core::WallTime now) {
-  ordered_json value = outbox_row(detail.message, now);
-  ordered_json events = ordered_json::array();
+  JsonWriter out;
+  out.begin_object();
+  write_outbox_row(out, detail.message, now);
+  out.key("events");
+  out.begin_array();
   for (const core::EventView& event : detail.events)
-    events.push_back(event_value(event));
-  value["events"] = std::move(events);
-  return dump(value);
+    out.raw(dump(event_value(event)));
+  out.end_array();
+  out.end_object();
+  return out.take();
 }
 
 std::string outbox_row_json(const core::MessageView& view, core::WallTime now) {
-  return dump(outbox_row(view, now));
+  JsonWriter out;
+  out.begin_object();
+  write_outbox_row(out, view, now);
+  out.end_object();
+  return out.take();
 }
 
 std::string flushed_json(std::int64_t messages) {
@@ -345,15 +410,23 @@ std::string unsuppressed_json(const std::string& address) {
 }
 
 std::string recipient_json(const core::RecipientView& recipient) {
-  ordered_json suppressed = nullptr;
-  if (const auto& suppression = recipient.suppressed)
-    suppressed = {{"class", core::to_string(suppression->bounce_class)},
-                  {"until", time_or_null(suppression->until)},
-                  {"probe_at", time_or_null(suppression->probe_at)}};
-  return dump({{"address", recipient.address},
-               {"deliverable", core::to_string(recipient.deliverable)},
-               {"suppressed", std::move(suppressed)},
-               {"last_verdict", verdict_value(recipient.last_verdict)}});
+  JsonWriter out;
+  out.begin_object();
+  out.field("address", recipient.address);
+  out.field("deliverable", core::to_string(recipient.deliverable));
+  if (const auto& suppression = recipient.suppressed) {
+    out.key("suppressed");
+    out.begin_object();
+    out.field("class", core::to_string(suppression->bounce_class));
+    write_time(out, "until", suppression->until);
+    write_time(out, "probe_at", suppression->probe_at);
+    out.end_object();
+  } else {
+    out.field("suppressed", nullptr);
+  }
+  write_verdict(out, "last_verdict", recipient.last_verdict);
+  out.end_object();
+  return out.take();
 }
 
 std::string ready_json(const ReadyView& view, ReadyFor whom) {

@@ -207,7 +207,7 @@ void Connection::refuse(const HeadFailure& failure) {
   if (!failure.head_method) return answer(std::move(response), request_id, AfterWrite::linger);
   after_write_ = AfterWrite::linger;
   const std::string length = content_length(response);
-  send(serialize_head(head_of(response), length, request_id, ConnectionField::close));
+  send_answer(serialize_head(head_of(response), length, request_id, ConnectionField::close), {});
 }
 
 void Connection::respond(HttpResponse response) {
@@ -234,7 +234,7 @@ void Connection::answer(HttpResponse response, const std::string& request_id, Af
   after_write_ = after;
   const auto field = after == AfterWrite::next_request ? ConnectionField::absent : ConnectionField::close;
   std::string text = serialize_head(head, content_length(response), request_id, field);
-  send(std::move(text), std::move(response.body));
+  send_answer(std::move(text), std::move(response.body));
 }
 
 Connection::AfterWrite Connection::after_answer() {
@@ -248,6 +248,24 @@ void Connection::send(std::string head, std::string body, std::string_view tail)
     close();
     return;
   }
+  wait_for_room();
+}
+
+// An answer that is no stream. The kernel nearly always takes all of it, which is done with at once, unless
+// the next request is here already: who sends many gets one answer in each turn of the loop.
+void Connection::send_answer(std::string head, std::string body) {
+  if (!parser_.idle()) {
+    send(std::move(head), std::move(body));
+  } else if (outgoing_.send_at_once(std::move(head), std::move(body)) != 0) {
+    close();
+  } else if (outgoing_.empty()) {
+    finish_write();
+  } else {
+    wait_for_room();
+  }
+}
+
+void Connection::wait_for_room() {
   unsent_ = outgoing_.unsent();
   update_reading();
   arm_for_state();

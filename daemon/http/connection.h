@@ -100,6 +100,8 @@ class Connection {
   void answer(HttpResponse response, const std::string& request_id, AfterWrite after);
   [[nodiscard]] AfterWrite after_answer();
   void send(std::string head, std::string body = {}, std::string_view tail = {});
+  void send_answer(std::string head, std::string body);
+  void wait_for_room();
   void written(int status);
   void stream_written();
   void finish_stream();

@@ -21,9 +21,12 @@ class Outgoing {
   Outgoing& operator=(const Outgoing&) = delete;
   ~Outgoing();
 
-  // The three parts one behind the other; `tail` is not copied and must be there for good. A libuv error
-  // code, or 0; `taken` does not run after an error.
+  // The three parts one behind the other, not all of them empty; `tail` is not copied and must be there for
+  // good. A libuv error code, or 0; `taken` does not run after an error.
   [[nodiscard]] int send(std::string head, std::string body = {}, std::string_view tail = {});
+  // The same while nothing else waits, but what the kernel takes whole at once is done with: then empty() is
+  // true, and `taken` does not run. For libuv's writes epoll is asked anew each time.
+  [[nodiscard]] int send_at_once(std::string head, std::string body);
   // `taken` has run for everything.
   [[nodiscard]] bool empty() const { return sends_ == 0; }
   // Bytes that the kernel has not taken.

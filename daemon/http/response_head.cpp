@@ -1,7 +1,6 @@
 #include "daemon/http/response_head.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include <fmt/format.h>
 
@@ -28,13 +27,11 @@ std::string serialize_head(const StreamHead& head, std::string_view framing, con
                            ConnectionField connection) {
   std::string out;
   out.reserve(512);
-  fmt::format_to(std::back_inserter(out),
-                 "HTTP/1.1 {} {}\r\n"
-                 "Content-Type: {}\r\n"
-                 "{}"
-                 "Cache-Control: no-store\r\n"
-                 "X-Request-Id: {}\r\n",
-                 head.status, reason_phrase(head.status), head.content_type, framing, request_id);
+  out.append("HTTP/1.1 ").append(fmt::format_int(head.status).str()).append(" ");
+  out.append(reason_phrase(head.status)).append("\r\n");
+  out.append("Content-Type: ").append(head.content_type).append("\r\n");
+  out.append(framing).append("Cache-Control: no-store\r\n");
+  out.append("X-Request-Id: ").append(request_id).append("\r\n");
   for (const auto& [name, value] : head.headers) {
     out.append(name).append(": ").append(value).append("\r\n");
   }

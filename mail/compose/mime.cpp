@@ -1,8 +1,10 @@
 #include "mail/compose/mime.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "mail/compose/utf8.h"
 #include "mail/compose/wiped_string.h"
@@ -200,6 +202,66 @@ void append_part(std::string& out, const MimeMail& mail, std::string_view type, 
   out += "\r\n";
 }
 
+// What stands for itself in quoted-printable: blanks, too, but for one at the end of its line.
+constexpr std::array<bool, 256> k_qp_literal = [] {
+  std::array<bool, 256> literal{};
+  for (std::size_t c = '!'; c <= '~'; ++c)
+    literal[c] = c != '=';
+  literal[' '] = literal['\t'] = true;
+  return literal;
+}();
+
+// Eight bytes that all stand for themselves, and none is a tab. Each term has the high bit of a byte that is
+// not so: not ASCII; DEL; under the blank; "=".
+bool are_literal(std::uint64_t eight) {
+  constexpr std::uint64_t k_ones = 0x0101'0101'0101'0101U;
+  constexpr std::uint64_t k_high = 0x80 * k_ones;
+  const std::uint64_t equals = eight ^ '=' * k_ones;
+  return ((eight | (eight + k_ones) | ~((eight | k_high) - ' ' * k_ones) | ((equals - k_ones) & ~equals)) &
+          k_high) == 0;
+}
+
+// How many bytes at the beginning of `line` stand for themselves; looks at `most` of them.
+std::size_t literal_run(std::string_view line, std::size_t most) {
+  const std::size_t end = std::min(line.size(), most);
+  std::size_t run = 0;
+  for (std::uint64_t eight = 0; end - run >= sizeof eight; run += sizeof eight) {
+    std::memcpy(&eight, line.data() + run, sizeof eight);
+    if (!are_literal(eight)) break;
+  }
+  while (run < end && k_qp_literal[static_cast<unsigned char>(line[run])])
+    ++run;
+  return run > 0 && run == line.size() && (line.back() == ' ' || line.back() == '\t') ? run - 1 : run;
+}
+
+// One line, without its end.
+void append_quoted_line(std::string& out, std::string_view line) {
+  std::size_t column = 0;
+  while (!line.empty()) {
+    const bool risky_start = column == 0 && (line.front() == '.' || line.starts_with("From "));
+    const std::size_t run = risky_start ? 0 : literal_run(line, k_qp_line - column);
+    if (run == line.size()) {
+      out += line;
+      return;
+    }
+    // A line that goes on needs its last column for the "=" of the soft break.
+    const std::size_t take = std::min(run, k_qp_line - 1 - column);
+    const std::size_t limit = line.size() == 1 ? k_qp_line : k_qp_line - 1;
+    if (take > 0) {
+      out += line.substr(0, take);
+      line.remove_prefix(take);
+      column += take;
+    } else if (run > 0 || column + 3 > limit) {
+      out += "=\r\n";
+      column = 0;
+    } else {
+      append_hex(out, line.front());
+      line.remove_prefix(1);
+      column += 3;
+    }
+  }
+}
+
 core::Result<> append_headers(std::string& out, const MimeMail& mail) {
   core::Result<> done = append_header(out, "Date", core::format_rfc5322(mail.date));
   if (done) done = append_mailbox_header(out, "From", mail.from);
@@ -221,31 +283,12 @@ core::Result<> append_headers(std::string& out, const MimeMail& mail) {
 }  // namespace
 
 void append_quoted_printable(std::string& out, std::string_view text) {
-  std::size_t column = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') {
-      out += "\r\n";
-      column = 0;
-      continue;
-    }
-    // A line that goes on needs its last column for the "=" of the soft break.
-    const bool line_ends = i + 1 == text.size() || text[i + 1] == '\n';
-    const std::size_t limit = line_ends ? k_qp_line : k_qp_line - 1;
-    const bool blank = c == ' ' || c == '\t';
-    const bool literal = blank ? !line_ends : c >= '!' && c <= '~' && c != '=';
-    if (column + (literal ? 1 : 3) > limit) {
-      out += "=\r\n";
-      column = 0;
-    }
-    const bool risky_start = column == 0 && (c == '.' || (c == 'F' && text.substr(i).starts_with("From ")));
-    if (literal && !risky_start) {
-      out += c;
-      column += 1;
-    } else {
-      append_hex(out, c);
-      column += 3;
-    }
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    append_quoted_line(out, text.substr(0, end));
+    if (end == text.size()) return;
+    out += "\r\n";
+    text.remove_prefix(end + 1);
   }
 }
 

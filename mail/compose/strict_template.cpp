@@ -14,22 +14,28 @@ namespace {
 using core::Errc;
 namespace km = kainjow::mustache;
 
-// Controls that no template and no value can hold. A value's place is marked by k_mark and one byte more.
+// What the library lays out is marks: a letter, and the number of a value or of a piece of text.
 //
-// The library splits text at every blank, drops and keeps lines around sections by rules that differ with the
-// section's truth, and takes "{" before a tag for a part of it. scan() has settled lines already, so all
-// these characters go in disguise: text stays in one piece, which also makes rendering several times faster.
-constexpr char k_mark = '\x02';
-constexpr char k_first_index = '\x20';
-constexpr std::size_t k_most_names = 0x7F - k_first_index;
-constexpr std::string_view k_plain = " \n\t{";
-constexpr std::string_view k_disguised = "\x1c\x1d\x1e\x1f";
+// It would split text at every blank, drop and keep lines around sections by rules that differ with the
+// section's truth, and take "{" before a tag for a part of it. scan() has settled lines already, so no text
+// goes through it, which also makes rendering several times faster.
+constexpr char k_value_mark = 'v';
+constexpr char k_text_mark = 't';
+constexpr std::size_t k_mark_size = 3;
+constexpr unsigned k_digit_bits = 7;
+constexpr unsigned k_digit_mask = (1U << k_digit_bits) - 1;
+constexpr unsigned k_digit_flag = 0x80;  // neither a blank nor a brace
+constexpr std::size_t k_most_texts = std::size_t{1} << 2 * k_digit_bits;
+constexpr std::size_t k_most_names = 95;
 
-void append_disguised(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    const std::size_t special = k_plain.find(c);
-    out += special == std::string_view::npos ? c : k_disguised[special];
-  }
+std::string mark(char letter, std::size_t number) {
+  return {letter, static_cast<char>(k_digit_flag | (number >> k_digit_bits & k_digit_mask)),
+          static_cast<char>(k_digit_flag | (number & k_digit_mask))};
+}
+
+std::size_t number_in(std::string_view mark) {
+  const auto digit = [mark](std::size_t at) { return static_cast<unsigned char>(mark[at]) & k_digit_mask; };
+  return digit(1) << k_digit_bits | digit(2);
 }
 
 std::string tag(std::string_view mark, std::string_view name) {
@@ -92,22 +98,21 @@ void append_escaped(std::string& out, std::string_view value, Escape escape) {
   }
 }
 
-// Where the library writes to: puts values in the place of marks.
-struct ValueSink {
+// Where the library writes to: puts texts and values in the place of marks.
+struct MarkSink {
   std::string& out;
+  const std::vector<std::string>& texts;
   const std::vector<std::string_view>& values;
   Escape escape;
 
-  ValueSink& operator<<(const std::string& laid_out) {
-    for (std::size_t i = 0; i < laid_out.size(); ++i) {
-      const char c = laid_out[i];
-      if (c == k_mark)
-        append_escaped(out, values[static_cast<std::size_t>(laid_out[++i] - k_first_index)], escape);
-      else if (const std::size_t special = c < ' ' ? k_disguised.find(c) : std::string_view::npos;
-               special != std::string_view::npos)
-        out += k_plain[special];
+  MarkSink& operator<<(const std::string& laid_out) {
+    CHECK(laid_out.size() % k_mark_size == 0);
+    for (std::size_t i = 0; i < laid_out.size(); i += k_mark_size) {
+      const std::size_t number = number_in(std::string_view(laid_out).substr(i, k_mark_size));
+      if (laid_out[i] == k_text_mark)
+        out += texts[number];
       else
-        out += c;
+        append_escaped(out, values[number], escape);
     }
     return *this;
   }
@@ -146,12 +151,14 @@ std::vector<NameUse> collect_uses(const std::vector<Token>& tokens) {
   return uses;
 }
 
-std::string disguised_source(const std::vector<Token>& tokens) {
+// The template with marks for its texts, which are put into `texts`.
+std::string marked_source(const std::vector<Token>& tokens, std::vector<std::string>& texts) {
   std::string source;
   for (const Token& token : tokens) {
     switch (token.kind) {
       case TokenKind::text:
-        append_disguised(source, token.value);
+        source += mark(k_text_mark, texts.size());
+        texts.push_back(token.value);
         break;
       case TokenKind::variable:
         source += tag("", token.value);
@@ -185,8 +192,9 @@ struct StrictTemplate::Impl {
   mutable km::mustache parsed;
   std::vector<NameUse> uses;
   std::vector<km::data> marks;  // one a use
+  std::vector<std::string> texts;
+  std::size_t texts_size = 0;  // bytes of all of them
   Escape escape = Escape::none;
-  std::size_t source_size = 0;
 };
 
 StrictTemplate::StrictTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -198,16 +206,20 @@ core::Result<StrictTemplate> StrictTemplate::compile(const std::vector<Token>& t
   std::vector<NameUse> uses = collect_uses(tokens);
   if (uses.size() > k_most_names)
     return core::fail(Errc::invalid, uses[k_most_names].at + ": the template uses too many variables");
+  CHECK(tokens.size() <= k_most_texts);  // expand() has seen to it
   try {
-    const std::string source = disguised_source(tokens);
-    km::mustache parsed(source);
+    std::vector<std::string> texts;
+    km::mustache parsed(marked_source(tokens, texts));
     if (!parsed.is_valid()) return core::fail(Errc::internal, "mustache: " + parsed.error_message());
     parsed.set_custom_escape(as_is);
     std::vector<km::data> marks;
     for (std::size_t i = 0; i < uses.size(); ++i)
-      marks.emplace_back(std::string{k_mark, static_cast<char>(k_first_index + static_cast<char>(i))});
+      marks.emplace_back(mark(k_value_mark, i));
+    std::size_t size = 0;
+    for (const std::string& text : texts)
+      size += text.size();
     return StrictTemplate(std::make_unique<Impl>(
-        Impl{std::move(parsed), std::move(uses), std::move(marks), escape, source.size()}));
+        Impl{std::move(parsed), std::move(uses), std::move(marks), std::move(texts), size, escape}));
   } catch (const std::exception& thrown) {
     return core::fail(Errc::internal, std::string("mustache: ") + thrown.what());
   }
@@ -226,7 +238,7 @@ const NameUse* StrictTemplate::use(std::string_view name) const {
 core::Result<> StrictTemplate::render(const Values& values, std::string& out, std::size_t spare) const {
   std::vector<std::string_view> found;
   found.reserve(impl_->uses.size());
-  std::size_t room = impl_->source_size + spare;
+  std::size_t room = impl_->texts_size + spare;
   for (const NameUse& use : impl_->uses) {
     found.push_back(values.find(use.name));
     if (use.needed && found.back().empty()) return core::fail(Errc::not_found, use.name);
@@ -234,7 +246,7 @@ core::Result<> StrictTemplate::render(const Values& values, std::string& out, st
   }
   out.reserve(out.size() + room);
   MarkContext context(impl_->uses, impl_->marks, found);
-  ValueSink sink{out, found, impl_->escape};
+  MarkSink sink{out, impl_->texts, found, impl_->escape};
   impl_->parsed.render(context, sink);
   return {};
 }

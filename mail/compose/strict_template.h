@@ -1,6 +1,6 @@
 // One checked template, parsed once by kainjow's Mustache and rendered strictly: what is absent is an error,
-// never a blank. Values never enter the library: it lays out sections and marks, we put the values in and
-// escape them.
+// never a blank. Neither texts nor values enter the library: it lays out sections and marks, we put both in
+// their place and escape the values.
 #pragma once
 
 #include <memory>

@@ -53,6 +53,37 @@ std::string decode_quoted_printable(const std::string& encoded) {
   return decoded;
 }
 
+// The same rules, byte by byte.
+std::string simple_quoted_printable(std::string_view text) {
+  std::string out;
+  std::size_t column = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n') {
+      out += "\r\n";
+      column = 0;
+      continue;
+    }
+    const bool line_ends = i + 1 == text.size() || text[i + 1] == '\n';
+    const bool literal = c == ' ' || c == '\t' ? !line_ends : c >= '!' && c <= '~' && c != '=';
+    if (column + (literal ? 1 : 3) > (line_ends ? 76U : 75U)) {
+      out += "=\r\n";
+      column = 0;
+    }
+    if (literal && !(column == 0 && (c == '.' || text.substr(i).starts_with("From ")))) {
+      out += c;
+      column += 1;
+    } else {
+      static constexpr std::string_view k_hex = "0123456789ABCDEF";
+      out += '=';
+      out += k_hex[static_cast<unsigned char>(c) >> 4];
+      out += k_hex[static_cast<unsigned char>(c) & 15];
+      column += 3;
+    }
+  }
+  return out;
+}
+
 std::string header(std::string_view name, std::string_view value) {
   std::string out;
   if (auto done = append_header(out, name, value); !done) return "refused: " + done.error().what;
@@ -118,6 +149,27 @@ TEST_CASE("quoted-printable, known answers") {
   CHECK(out == encoded);
 }
 
+TEST_CASE("quoted-printable breaks long lines where it must, whatever stands there") {
+  for (const char* const odd : {".", " ", "\t", "=", "From ", "\xC3\xA4", " \n", "=\n", ".\n", "\n"}) {
+    for (std::size_t before = 60; before < 160; ++before)
+      for (std::size_t after = 0; after < 5; ++after) {
+        const std::string text = std::string(before, 'x') + odd + odd + std::string(after, 'y');
+        std::string encoded;
+        append_quoted_printable(encoded, text);
+        CHECK(encoded == simple_quoted_printable(text));
+      }
+  }
+}
+
+TEST_CASE("UTF-8 is checked to the last byte, wherever it stands") {
+  for (const char* const odd : {"\x80", "\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xFF"})
+    for (std::size_t before = 0; before < 20; ++before)
+      for (std::size_t after = 0; after < 20; ++after) {
+        CHECK_FALSE(valid_utf8(std::string(before, 'x') + odd + std::string(after, 'y')));
+        CHECK(valid_utf8(std::string(before, 'x') + "\xC3\xA4\xE2\x82\xAC" + std::string(after, 'y')));
+      }
+}
+
 TEST_CASE("quoted-printable gives back what went in, on short lines that no relay changes") {
   CHECK(rc::check([] {
     // Few kinds of bytes, so that line ends, blanks and dots meet often; and any byte at all.
@@ -130,6 +182,7 @@ TEST_CASE("quoted-printable gives back what went in, on short lines that no rela
     std::string encoded;
     append_quoted_printable(encoded, text);
     RC_ASSERT(decode_quoted_printable(encoded) == text);
+    RC_ASSERT(encoded == simple_quoted_printable(text));
     RC_ASSERT(!has_bare_line_end(encoded));
     for (const std::string& line : lines_of(encoded)) {
       RC_ASSERT(line.size() <= 76U);
