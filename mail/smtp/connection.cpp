@@ -105,7 +105,9 @@ void Connection::start(Task task) {
   task_ = std::move(task);
   if (!engine_) {
     ConversationPort& port = *this;
-    conversation_.emplace(port, engine_ehlo(capabilities_));
+    conversation_.emplace(
+        port, engine_ehlo(capabilities_),
+        capabilities_.pipelining ? Conversation::Pipelining::yes : Conversation::Pipelining::no);
     engine_.emplace(setting_.hostname);
     engine_->hear(Conversation::greeting());
   }
@@ -139,7 +141,8 @@ bool Connection::run_engine() {
     conversation_->from_engine(engine_->run());
   // After the dot only the relay's reply matters.
   if (state_ == State::busy && dot_ < Dot::queued && engine_->over())
-    lose({Stage::local, "libesmtp ended the session", std::nullopt, OpenFault::Kind::ordinary});
+    lose({Stage::local, "libesmtp ended the session: " + engine_->fault(), std::nullopt,
+          OpenFault::Kind::ordinary});
   return state_ != State::over && !out_.empty();
 }
 

@@ -1,6 +1,7 @@
 #include "mail/smtp/engine.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdarg>
 #include <cstddef>
@@ -46,10 +47,14 @@ class Engine::Session {
     CHECK(smtp_set_eventcb(session_.get(), &Session::on_event, this) != 0);
   }
 
-  void run(OutgoingMessage first) {
+  // Why it had no socket, or nothing.
+  std::string run(OutgoingMessage first) {
     add(std::move(first));
     // The result says nothing: what happened is in the replies, which the Conversation reads.
     (void)smtp_start_session(session_.get());
+    if (socket_.descriptor >= 0) return "";
+    std::array<char, 128> text{};
+    return smtp_strerror(smtp_errno(), text.data(), text.size());
   }
 
  private:
@@ -133,7 +138,7 @@ Engine::Engine(std::string hostname)
     : hostname_(std::move(hostname)), fiber_([this] {
         Session session(hostname_, *this, [this](OutgoingMessage& message) { return take_message(message); });
         OutgoingMessage first;
-        if (take_message(first)) session.run(std::move(first));
+        if (take_message(first)) fault_ = session.run(std::move(first));
       }) {}
 
 Engine::~Engine() {

@@ -51,6 +51,8 @@ class Engine final : private StandIn {
   void end();
   // libesmtp has ended its session.
   [[nodiscard]] bool over() const { return fiber_.over(); }
+  // … and why it has not even begun one; empty otherwise.
+  [[nodiscard]] const std::string& fault() const { return fault_; }
 
   // Runs one session against a peer written down in advance. Aborts the process when libesmtp's socket is not
   // ours or it does not say exactly what is expected. To be called before the first Engine is made.
@@ -74,6 +76,7 @@ class Engine final : private StandIn {
   std::string said_;
   bool full_ = false;  // it paused because of said_
   bool ended_ = false;
+  std::string fault_;
   Fiber fiber_;
 };
 
