@@ -1,10 +1,7 @@
 #include "mail/smtp/connection.h"
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-
-#include <sys/socket.h>
+#include <utility>
 
 #include "core/check.h"
 #include "core/crash_point.h"
@@ -20,6 +17,8 @@ namespace {
 
 // libesmtp is not read while the relay has this much to take.
 constexpr std::size_t k_backlog_bytes = 128 * 1024;
+// What it says leaves in pieces of about this size.
+constexpr std::size_t k_write_bytes = 16 * 1024;
 
 core::Millis until(std::uint64_t at, std::uint64_t now) {
   return core::Millis{static_cast<core::Millis::rep>(at > now ? at - now : 0)};
@@ -27,28 +26,8 @@ core::Millis until(std::uint64_t at, std::uint64_t now) {
 
 }  // namespace
 
-class Connection::EngineEnd final : public StreamListener {
- public:
-  EngineEnd(uv_loop_t* loop, int descriptor, Connection& connection)
-      : connection_(connection), stream_(loop, descriptor, *this) {}
-
-  Stream& stream() { return stream_; }
-
- private:
-  void on_bytes(std::string_view bytes) override {
-    connection_.conversation_->from_engine(bytes);
-    connection_.flush();
-  }
-  void on_end(const std::string&) override { connection_.engine_ended(); }
-
-  Connection& connection_;
-  Stream stream_;
-};
-
-Connection::Connection(const ConnectionSetting& setting, Resolver& resolver, ProtocolThread& thread,
-                       ConnectionOwner& owner)
+Connection::Connection(const ConnectionSetting& setting, Resolver& resolver, ConnectionOwner& owner)
     : setting_(setting),
-      thread_(thread),
       owner_(owner),
       opener_(setting.loop, setting.relay, setting.hostname, resolver, setting.deadlines, *this),
       phase_timer_(setting.loop, [this] { phase_ended(); }),
@@ -124,40 +103,51 @@ void Connection::start(Task task) {
   phase_timer_.stop();
   before_dot_.start(until(task.dot_before, uv_now(setting_.loop)));
   task_ = std::move(task);
-  if (engine_ != nullptr) return thread_.next(std::move(message));
-  if (!begin_engine(std::move(message)))
-    lose({Stage::local, "no socket pair: " + std::string(uv_strerror(uv_translate_sys_error(errno))),
-          std::nullopt, OpenFault::Kind::ordinary});
-}
-
-bool Connection::begin_engine(OutgoingMessage message) {
-  std::array<int, 2> pair{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair.data()) != 0) return false;
-  engine_ = std::make_unique<EngineEnd>(setting_.loop, pair[0], *this);
-  ConversationPort& port = *this;
-  conversation_.emplace(port, engine_ehlo(capabilities_));
-  engine_->stream().write(Conversation::greeting());
-  thread_.begin(pair[1], std::move(message));
-  return true;
+  if (!engine_) {
+    ConversationPort& port = *this;
+    conversation_.emplace(
+        port, engine_ehlo(capabilities_),
+        capabilities_.pipelining ? Conversation::Pipelining::yes : Conversation::Pipelining::no);
+    engine_.emplace(setting_.hostname);
+    engine_->hear(Conversation::greeting());
+  }
+  engine_->send(std::move(message));
+  flush();
 }
 
 void Connection::to_relay(std::string_view bytes) {
   out_ += bytes;
 }
 
-void Connection::flush() {
-  if (state_ == State::over) return;
-  if (engine_ && !for_engine_.empty()) engine_->stream().write(for_engine_);
-  for_engine_.clear();
-  if (out_.empty()) return;
-  stream_->write(out_);
-  out_.clear();
-  if (stream_->unsent() > k_backlog_bytes) engine_->stream().set_reading(Stream::Reading::off);
-  if (dot_ == Dot::queued && stream_->unsent() == 0) dot_left();
+void Connection::to_engine(std::string_view bytes) {
+  engine_->hear(bytes);
 }
 
-void Connection::to_engine(std::string_view bytes) {
-  for_engine_ += bytes;
+// Lets libesmtp go on as far as it can and hands to the kernel what came of it.
+void Connection::flush() {
+  if (std::exchange(turn_, Turn::under_way) == Turn::under_way) return;
+  while (run_engine()) {
+    stream_->write(out_);
+    out_.clear();
+    if (dot_ == Dot::queued && stream_->unsent() == 0) dot_left();
+  }
+  turn_ = Turn::none;
+}
+
+// Whether there is something to write.
+bool Connection::run_engine() {
+  while ((state_ == State::idle || state_ == State::busy) && engine_ && engine_->can_run() &&
+         out_.size() < k_write_bytes && stream_->unsent() <= k_backlog_bytes)
+    conversation_->from_engine(engine_->run());
+  // After the dot only the relay's reply matters.
+  if (state_ == State::busy && dot_ < Dot::queued && engine_->over())
+    lose({Stage::local, "libesmtp ended the session: " + engine_->fault(), std::nullopt,
+          OpenFault::Kind::ordinary});
+  return state_ != State::over && !out_.empty();
+}
+
+void Connection::end_engine() {
+  if (engine_) engine_->end();
 }
 
 void Connection::phase(Stage stage) {
@@ -224,7 +214,7 @@ void Connection::on_drained() {
     return flush();
   }
   if (dot_ == Dot::queued) return dot_left();
-  engine_->stream().set_reading(Stream::Reading::on);
+  flush();
 }
 
 void Connection::relayed(core::Reply reply) {
@@ -259,7 +249,7 @@ void Connection::become_idle() {
   const Deadlines& deadlines = setting_.deadlines;
   const auto age = static_cast<core::Millis::rep>(uv_now(setting_.loop) - opened_at_);
   const bool worn = messages_ >= deadlines.session_messages || age >= deadlines.session_age.count();
-  if (leaving_ == Leaving::yes || worn || (messages_ > 0 && engine_->stream().closed())) return quit();
+  if (leaving_ == Leaving::yes || worn || (engine_ && engine_->over())) return quit();
   phase_timer_.start(deadlines.idle);
   owner_.on_ready(*this);
 }
@@ -268,9 +258,16 @@ void Connection::become_idle() {
 
 void Connection::on_bytes(std::string_view bytes) {
   replies_.feed(bytes);
+  const Turn before = std::exchange(turn_, Turn::under_way);
+  take_replies();
+  turn_ = before;
+  flush();
+}
+
+void Connection::take_replies() {
   while (state_ != State::over) {
     const auto reply = replies_.next();
-    if (reply && !*reply) return flush();
+    if (reply && !*reply) return;
     if (state_ == State::quitting) {
       if (reply && late_since_) late_reply(**reply);
       return over({});
@@ -328,12 +325,6 @@ Stage Connection::where() const {
 
 // ---- Ends
 
-void Connection::engine_ended() {
-  // After the dot only the relay's reply matters.
-  if (state_ != State::busy || dot_ >= Dot::queued) return;
-  lose({Stage::local, "libesmtp ended the session", std::nullopt, OpenFault::Kind::ordinary});
-}
-
 void Connection::cancel(const std::string& why) {
   if (!task_ || where() == Stage::dot) return;
   task_->reconnected = Task::Reconnected::yes;  // not to be tried again
@@ -356,8 +347,7 @@ void Connection::cut(const std::string& why) {
 
 void Connection::quit() {
   state_ = State::quitting;
-  thread_.end();
-  if (engine_) engine_->stream().close();
+  end_engine();
   stream_->write("QUIT\r\n");
   phase_timer_.start(setting_.deadlines.quit);
 }
@@ -366,8 +356,7 @@ void Connection::quit() {
 void Connection::wait_for_late_reply(const OpenFault& fault) {
   state_ = State::quitting;
   late_since_ = uv_now(setting_.loop);
-  thread_.end();
-  engine_->stream().close();
+  end_engine();
   phase_timer_.start(setting_.deadlines.dot);
   owner_.on_overdue(fault);
   tell_loss(*std::exchange(task_, std::nullopt), Loss::uncertain, fault);
@@ -411,11 +400,11 @@ void Connection::lose(OpenFault fault) {
   const bool closes = fault.kind == OpenFault::Kind::closes;
   const bool at_work = state_ == State::busy && (task_ || closes);
   std::optional<Task> task = std::exchange(task_, std::nullopt);
-  const std::optional<Loss> loss = task ? std::optional(loss_of(*task, fault)) : std::nullopt;
+  const Loss loss = task ? loss_of(*task, fault) : Loss::not_sent;
   const bool blameless = !at_work || fault.kind == OpenFault::Kind::canceled || loss == Loss::stale;
   // What this says of the relay comes first: where the message goes next depends on it.
   over({blameless ? ConnectionEnd::Kind::finished : ConnectionEnd::Kind::lost, fault});
-  if (task) tell_loss(std::move(*task), *loss, fault);
+  if (task) tell_loss(std::move(*task), loss, fault);
 }
 
 void Connection::over(ConnectionEnd end) {
@@ -424,8 +413,7 @@ void Connection::over(ConnectionEnd end) {
   phase_timer_.stop();
   before_dot_.stop();
   if (stream_) stream_->close();
-  if (engine_) engine_->stream().close();
-  thread_.end();
+  end_engine();
   owner_.on_over(*this, end);
 }
 

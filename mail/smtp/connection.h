@@ -13,8 +13,8 @@
 #include "core/delivery.h"
 #include "mail/smtp/conversation.h"
 #include "mail/smtp/deadlines.h"
+#include "mail/smtp/engine.h"
 #include "mail/smtp/opener.h"
-#include "mail/smtp/protocol_thread.h"
 #include "mail/smtp/relay.h"
 
 namespace mailotp::mail {
@@ -65,9 +65,7 @@ struct ConnectionSetting {
 
 class Connection final : private OpenerListener, private StreamListener, private ConversationPort {
  public:
-  // `thread` serves this connection alone until it is over.
-  Connection(const ConnectionSetting& setting, Resolver& resolver, ProtocolThread& thread,
-             ConnectionOwner& owner);
+  Connection(const ConnectionSetting& setting, Resolver& resolver, ConnectionOwner& owner);
   ~Connection() override;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -75,7 +73,6 @@ class Connection final : private OpenerListener, private StreamListener, private
   void open();
   enum class State : std::uint8_t { opening, idle, busy, quitting, over };
   [[nodiscard]] State state() const { return state_; }
-  [[nodiscard]] ProtocolThread& thread() { return thread_; }
   [[nodiscard]] bool is_new() const { return messages_ == 0; }
   [[nodiscard]] const core::AttemptKey* key() const { return task_ ? &task_->job.key : nullptr; }
 
@@ -96,8 +93,6 @@ class Connection final : private OpenerListener, private StreamListener, private
   void cut(const std::string& why);
 
  private:
-  class EngineEnd;
-
   void on_opened(Opened opened) override;
   void on_open_failed(const OpenFault& fault) override;
 
@@ -114,10 +109,11 @@ class Connection final : private OpenerListener, private StreamListener, private
   void idle() override;
   void broken(core::Stage stage, std::string reason, std::optional<core::Reply> reply) override;
 
-  [[nodiscard]] bool begin_engine(OutgoingMessage message);
-  void engine_ended();
+  [[nodiscard]] bool run_engine();
+  void end_engine();
   [[nodiscard]] OutgoingMessage outgoing(core::Job& job) const;
   void flush();
+  void take_replies();
   void send_dot();
   void dot_left();
   void phase_ended();
@@ -134,7 +130,6 @@ class Connection final : private OpenerListener, private StreamListener, private
   [[nodiscard]] core::Stage where() const;
 
   const ConnectionSetting& setting_;
-  ProtocolThread& thread_;
   ConnectionOwner& owner_;
   Opener opener_;
   State state_ = State::opening;
@@ -144,13 +139,14 @@ class Connection final : private OpenerListener, private StreamListener, private
   ReplyReader replies_;
   Capabilities capabilities_;
   bool authenticated_ = false;
-  std::unique_ptr<EngineEnd> engine_;  // our end of libesmtp's socket
+  std::optional<Engine> engine_;
   std::optional<Conversation> conversation_;
   std::optional<Task> task_;
   // For the relay, gathered so that what libesmtp says at once leaves at once: two segments where one would
   // do cost 40 ms against a relay whose kernel waits for our delayed ACK.
   std::string out_;
-  std::string for_engine_;  // gathered too: each write may wake its thread
+  // One at a time: libesmtp is not run, and nothing written, while what came before is being handled.
+  enum class Turn : std::uint8_t { none, under_way } turn_ = Turn::none;
   // queued: reported, and on its way to the kernel; left: the kernel has all of it.
   enum class Dot : std::uint8_t { none, waits, queued, left } dot_ = Dot::none;
   enum class Leaving : std::uint8_t { no, yes } leaving_ = Leaving::no;

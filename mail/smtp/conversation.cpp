@@ -56,14 +56,18 @@ void Conversation::take_line(std::string_view line) {
   if (line.starts_with("EHLO ")) return port_.to_engine(ehlo_);
   if (line.starts_with("MAIL FROM:")) {
     stage_ = Stage::mail;
-    rcpt_refused_ = engine_done_ = relay_done_ = false;
+    mail_refused_ = rcpt_refused_ = engine_done_ = relay_done_ = false;
     refusal_.reset();
     port_.phase(Stage::mail);
-    return command(Command::mail, line);
+    command(Command::mail, line);
+    if (pipelining_ == Pipelining::yes) port_.to_engine("250 ok\r\n");
+    return;
   }
   if (line.starts_with("RCPT TO:")) {
-    stage_ = Stage::rcpt;
-    port_.phase(Stage::rcpt);
+    if (waiting_.empty()) {
+      stage_ = Stage::rcpt;
+      port_.phase(Stage::rcpt);
+    }
     return command(Command::rcpt, line);
   }
   if (line == "DATA\r\n") {
@@ -140,24 +144,41 @@ void Conversation::from_relay(const ReplyLines& reply) {
 }
 
 void Conversation::take_mail(const ReplyLines& reply) {
-  if (is_positive(reply)) {
-    stage_ = Stage::rcpt;
-    return port_.to_engine("250 ok\r\n");
+  const bool positive = is_positive(reply);
+  if (!positive && !is_negative(reply)) return mismatch(reply);
+  if (positive) stage_ = Stage::rcpt;
+  if (pipelining_ == Pipelining::yes) {
+    mail_refused_ = !positive;
+    if (mail_refused_) refusal_ = to_reply(reply);
+    return port_.phase(Stage::rcpt);
   }
-  if (!is_negative(reply)) return mismatch(reply);
+  if (positive) return port_.to_engine("250 ok\r\n");
   port_.refused(Stage::mail, to_reply(reply));
   end_message("550 no\r\n");
 }
 
 void Conversation::take_rcpt(const ReplyLines& reply) {
+  if (mail_refused_) return take_rcpt_of_none(reply);
   if (is_positive(reply)) {
     stage_ = Stage::data;
     if (!waiting_.empty()) port_.phase(Stage::data);
     return port_.to_engine("250 ok\r\n");
   }
   if (!is_negative(reply)) return mismatch(reply);
-  rcpt_refused_ = true;
   refusal_ = to_reply(reply);
+  refuse_recipient();
+}
+
+void Conversation::take_rcpt_of_none(const ReplyLines& reply) {
+  if (is_negative(reply)) return refuse_recipient();
+  if (!is_positive(reply)) return mismatch(reply);
+  // A transaction that the relay did not begin has a recipient: what it would make of DATA is not to be seen.
+  tell_refusal();
+  break_off("RCPT taken after a refused MAIL", to_reply(reply));
+}
+
+void Conversation::refuse_recipient() {
+  rcpt_refused_ = true;
   port_.phase(Stage::data);
   if (waiting_.empty()) {
     tell_refusal();
@@ -208,7 +229,8 @@ void Conversation::relay_closed() {
 }
 
 void Conversation::tell_refusal() {
-  if (refusal_) port_.refused(Stage::rcpt, *std::exchange(refusal_, std::nullopt));
+  if (refusal_)
+    port_.refused(mail_refused_ ? Stage::mail : Stage::rcpt, *std::exchange(refusal_, std::nullopt));
 }
 
 void Conversation::clean_up() {

@@ -4,7 +4,8 @@
 //
 //   idle ─MAIL─► mail ─2xx─► rcpt ─2xx─► data ─354─► body ─dot found, dot_sent()─► dot ─2xx, 4xx, 5xx─► idle
 //                 └─4xx,5xx─► idle  └─4xx,5xx─► the relay gets RSET (or the dot that its 354 wants) ─► idle
-//   421, or a reply that fits no command, at any time ─► broken
+//   With RCPT and DATA on their way behind a refused MAIL their refusals are waited for: mail ─► rcpt ─► data
+//   ─► idle 421, or a reply that fits no command, at any time ─► broken
 #pragma once
 
 #include <cstdint>
@@ -40,8 +41,12 @@ class ConversationPort {
 
 class Conversation {
  public:
+  // Where the relay takes pipelined commands, libesmtp's MAIL is answered before the relay has: MAIL, RCPT
+  // and DATA then leave at once (libesmtp itself waits after MAIL).
+  enum class Pipelining : std::uint8_t { no, yes };
   // `ehlo` answers libesmtp's own EHLO.
-  Conversation(ConversationPort& port, std::string ehlo) : port_(port), ehlo_(std::move(ehlo)) {}
+  Conversation(ConversationPort& port, std::string ehlo, Pipelining pipelining)
+      : port_(port), ehlo_(std::move(ehlo)), pipelining_(pipelining) {}
 
   // What libesmtp reads first.
   [[nodiscard]] static std::string_view greeting() { return "220 relay\r\n"; }
@@ -53,7 +58,7 @@ class Conversation {
   // Answers end_of_body(): the dot is with the kernel, or may be.
   void dot_sent();
 
-  // Where the message is: mail until its MAIL was answered, … dot once dot_sent() was called; mail again when
+  // Where the message is: mail until its MAIL was taken, … dot once dot_sent() was called; mail again when
   // it has ended.
   [[nodiscard]] core::Stage stage() const { return stage_; }
 
@@ -66,6 +71,8 @@ class Conversation {
   void command(Command command, std::string_view line);
   void take_mail(const ReplyLines& reply);
   void take_rcpt(const ReplyLines& reply);
+  void take_rcpt_of_none(const ReplyLines& reply);
+  void refuse_recipient();
   void take_data(const ReplyLines& reply);
   void take_dot(const ReplyLines& reply);
   void end_transaction();
@@ -78,15 +85,18 @@ class Conversation {
 
   ConversationPort& port_;
   std::string ehlo_;
+  Pipelining pipelining_;
   std::string in_;  // of libesmtp, not yet taken
   std::deque<Command> waiting_;
   core::Stage stage_ = core::Stage::mail;
   enum class Input : std::uint8_t { commands, body, nothing } input_ = Input::commands;
+  // MAIL was, after libesmtp had been told of a success: for it the recipient is.
+  bool mail_refused_ = false;
   // After a refused RCPT: libesmtp goes on to its dot, the relay gets an end of the transaction; both have to
   // come to their end before the next message.
   bool rcpt_refused_ = false;
-  // Not told while DATA, which was pipelined behind RCPT, is not answered: a relay that has eaten a command
-  // answers the next one, and that says nothing about the recipient.
+  // Not told while a command that was pipelined behind is not answered: a relay that has eaten a command
+  // answers the next one, and that says nothing about the sender or the recipient.
   std::optional<core::Reply> refusal_;
   bool engine_done_ = false;
   bool relay_done_ = false;

@@ -9,6 +9,7 @@
 #include "mail/channel/codec.h"
 #include "mail/smtp/connection.h"
 #include "mail/smtp/connection_limit.h"
+#include "mail/smtp/engine.h"
 #include "mail/smtp/relay_test.h"
 #include "mail/smtp/sendable.h"
 
@@ -66,7 +67,6 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
   [[nodiscard]] bool pausing() const;
   void pause_opening();
   void give_up_a_late_one();
-  [[nodiscard]] ProtocolThread& free_thread();
   [[nodiscard]] std::size_t count(Connection::State state) const;
   [[nodiscard]] bool usable() const;
   [[nodiscard]] bool opening() const { return count(Connection::State::opening) > 0; }
@@ -90,8 +90,6 @@ class NetworkRelay final : public Relay, private ConnectionOwner {
   Timer waiting_timer_;  // the first of those that wait is late, or the pause is over
   Timer sweep_;
   Timer grace_;
-  std::vector<std::unique_ptr<ProtocolThread>> threads_;
-  std::vector<ProtocolThread*> free_threads_;
   std::deque<Task> waiting_;
   std::vector<std::unique_ptr<Connection>> connections_;  // none of them over
   std::vector<std::unique_ptr<RelayTest>> tests_;
@@ -217,7 +215,7 @@ void NetworkRelay::open_more() {
          static_cast<int>(connections_.size() - count(Connection::State::quitting)) < limit_.now()) {
     give_up_a_late_one();
     ConnectionOwner& owner = *this;
-    connections_.push_back(std::make_unique<Connection>(setting_, resolver_, free_thread(), owner));
+    connections_.push_back(std::make_unique<Connection>(setting_, resolver_, owner));
     connections_.back()->open();
   }
 }
@@ -240,17 +238,6 @@ void NetworkRelay::give_up_a_late_one() {
   const auto late = std::find_if(connections_.begin(), connections_.end(),
                                  [](const auto& one) { return one->waits_for_late_reply(); });
   if (late != connections_.end()) (*late)->stop_waiting();
-}
-
-ProtocolThread& NetworkRelay::free_thread() {
-  if (free_threads_.empty()) {
-    const std::string name = "smtp-" + std::to_string(threads_.size() + 1);
-    threads_.push_back(std::make_unique<ProtocolThread>(name, hostname_));
-    return *threads_.back();
-  }
-  ProtocolThread* thread = free_threads_.back();
-  free_threads_.pop_back();
-  return *thread;
 }
 
 void NetworkRelay::on_ready(Connection& connection) {
@@ -277,7 +264,6 @@ void NetworkRelay::on_overdue(const OpenFault& fault) {
 void NetworkRelay::on_over(Connection& connection, const ConnectionEnd& end) {
   const auto here = std::find_if(connections_.begin(), connections_.end(),
                                  [&](const auto& one) { return one.get() == &connection; });
-  free_threads_.push_back(&connection.thread());
   retired_.push_back(std::move(*here));
   connections_.erase(here);
   sweep_.start(core::Millis{0});
@@ -383,7 +369,7 @@ void NetworkRelay::sweep() {
 
 std::unique_ptr<Relay> make_network_relay(core::RelaySettings settings, const core::Hello& hello,
                                           uv_loop_t* loop, FactSink& sink, const Deadlines& deadlines) {
-  ProtocolThread::prove();
+  Engine::prove();
   return std::make_unique<NetworkRelay>(std::move(settings), hello, loop, sink, deadlines);
 }
 

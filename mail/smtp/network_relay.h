@@ -1,5 +1,5 @@
 // A relay on the network: DNS, TCP, TLS and AUTH by our own transport on the agent's loop, the transactions
-// by libesmtp in protocol threads, whose every byte passes through that transport.
+// by libesmtp, whose every byte passes through that transport.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace mailotp::mail {
 
 // `loop` and `sink` outlive the relay; the loop must run once more after the relay is destroyed, to close its
 // handles. SIGPIPE must be ignored in this process. The first relay is to be made before any job runs: it
-// proves that libesmtp connects through us, and aborts the process when it does not.
+// proves that libesmtp has no socket but ours, and aborts the process when it does not.
 //
 // An address, envelope or content that SMTP cannot carry (controls, bare CR or LF, no header end) is
 // JobNotSent with Stage::local. A relay with TlsMode::none is used on loopback addresses only.

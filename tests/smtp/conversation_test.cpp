@@ -13,7 +13,8 @@ namespace {
 // Writes down every effect, in order; lets the dot go at once.
 class Recorder final : public mail::ConversationPort {
  public:
-  Recorder() : conversation(*this, "250 relay\r\n") {}
+  explicit Recorder(Conversation::Pipelining pipelining = Conversation::Pipelining::no)
+      : conversation(*this, "250 relay\r\n", pipelining) {}
 
   void to_relay(std::string_view bytes) override { relay += bytes; }
   void to_engine(std::string_view bytes) override { engine += bytes; }
@@ -195,6 +196,96 @@ TEST_CASE("a refused recipient ends in a clean transaction") {
     r.reply(500);
     CHECK(r.log.ends_with("[broken rcpt]"));
   }
+}
+
+TEST_CASE("MAIL, RCPT and DATA leave at once where the relay takes them so") {
+  Recorder r(Conversation::Pipelining::yes);
+  r.conversation.from_engine(k_mail);
+  CHECK(r.engine == "250 ok\r\n");
+  r.conversation.from_engine(k_rcpt + k_data);
+  CHECK(r.relay == k_mail + k_rcpt + k_data);
+  CHECK(r.log == "(mail)");
+  CHECK(r.conversation.stage() == Stage::mail);
+  r.reply(250);
+  CHECK(r.engine == "250 ok\r\n");
+  CHECK(r.conversation.stage() == Stage::rcpt);
+  r.reply(250);
+  CHECK(r.conversation.stage() == Stage::data);
+  r.reply(354);
+  CHECK(r.engine == "250 ok\r\n250 ok\r\n354 go\r\n");
+  CHECK(r.log == "(mail)(rcpt)(data)(body)");
+  r.conversation.from_engine("Date: x\r\n\r\n.\r\n");
+  r.reply(250);
+  CHECK(r.log.ends_with("[dot next][relayed 250][idle]"));
+}
+
+TEST_CASE("a refused MAIL with RCPT and DATA behind it") {
+  const auto refused = [] {
+    Recorder r(Conversation::Pipelining::yes);
+    r.conversation.from_engine(k_mail);
+    r.conversation.from_engine(k_rcpt + k_data);
+    r.reply(451);
+    CHECK(r.log == "(mail)(rcpt)");
+    return r.conversation.stage();
+  };
+  CHECK(refused() == Stage::mail);
+  // What the relay says of RCPT and DATA, and what becomes of the message.
+  struct Case {
+    int rcpt;
+    int data;
+    const char* relay;  // it gets
+    const char* log;
+  };
+  const Case cases[] = {
+      {503, 503, "RSET\r\n", "[refused mail 451]"},
+      {450, 554, "RSET\r\n", "[refused mail 451]"},
+      {503, 354, ".\r\n", "[refused mail 451]"},
+      {503, 250, "", "[broken mail]"},
+      {503, 421, "", "[refused mail 451][broken mail]"},
+      {250, 0, "", "[refused mail 451][broken mail]"},
+      {354, 0, "", "[broken mail]"},
+      {421, 0, "", "[refused mail 451][broken mail]"},
+  };
+  for (const Case& one : cases) {
+    Recorder r(Conversation::Pipelining::yes);
+    r.conversation.from_engine(k_mail);
+    r.conversation.from_engine(k_rcpt + k_data);
+    r.reply(451);
+    r.log.clear();
+    r.relay.clear();
+    r.reply(one.rcpt);
+    if (one.data != 0) {
+      CHECK(r.log == "(data)");
+      r.log.clear();
+      r.reply(one.data);
+      r.conversation.from_engine(".\r\n");
+    } else if (r.log.starts_with("(data)")) {
+      r.log.erase(0, 6);
+    }
+    CHECK(r.relay == one.relay);
+    CHECK(r.log == one.log);
+    if (r.relay.empty()) continue;
+    r.reply(250);
+    CHECK(r.log.ends_with("[idle]"));
+    // The next message starts anew.
+    CHECK(r.conversation.stage() == Stage::mail);
+    r.log.clear();
+    r.conversation.from_engine(k_mail);
+    r.conversation.from_engine(k_rcpt + k_data);
+    r.reply(250);
+    r.reply(550);
+    r.reply(554);
+    CHECK(r.log == "(mail)(rcpt)(data)[refused rcpt 550]");
+  }
+}
+
+TEST_CASE("a relay that closes behind its refusal of MAIL has refused") {
+  Recorder r(Conversation::Pipelining::yes);
+  r.conversation.from_engine(k_mail);
+  r.conversation.from_engine(k_rcpt + k_data);
+  r.reply(550);
+  r.conversation.relay_closed();
+  CHECK(r.log == "(mail)(rcpt)[refused mail 550]");
 }
 
 TEST_CASE("replies that fit no command break the connection") {

@@ -256,6 +256,7 @@ class Session:
         self.hidden = set()     # keywords
         self.last_reply = ""
         self.mail_line = self.rcpt_line = None
+        self.mail_taken = False  # a transaction is open
         self.mail = None        # the body that came
         self.entry = None
 
@@ -384,10 +385,17 @@ class Session:
         self.mail_line, self.rcpt_line, self.mail = line, None, None
         self.entry = Entry("", "mail", "", self.number)
         self.relay.note(self.entry)
-        if not await self.stage("mail"):
+        self.last_reply, self.mail_taken = "", False
+        if await self.stage("mail"):
+            self.mail_taken = self.last_reply.startswith("2")
+        else:
+            self.mail_taken = True
             await self.say("250 2.1.0 ok")
 
     async def do_rcpt(self, line):
+        if not self.mail_taken:
+            await self.say("503 5.5.1 MAIL first")
+            return
         if self.entry:
             self.entry.recipient = line.partition("<")[2].partition(">")[0]
         if await self.stage("rcpt"):
@@ -396,6 +404,9 @@ class Session:
         await self.say("250 2.1.5 ok")
 
     async def do_data(self, line):
+        if not self.mail_taken:
+            await self.say("503 5.5.1 MAIL first")
+            return
         if await self.stage("data"):
             return
         if self.rcpt_line is None:

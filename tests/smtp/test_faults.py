@@ -73,7 +73,7 @@ class Reaching(Case):
             wait_for(lambda: relay.open_now == 0 and driver.sockets() == 0, "no connection is open, at either end")
             most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             in_use = max(int(name) for name in os.listdir(f"/proc/{pid}/fd")) + 1
-            # None for TCP; then one for TCP and not enough for the pair of sockets to libesmtp.
+            # None for TCP; then one for TCP and none for the socket that libesmtp makes.
             for spare in (0, 1):
                 resource.prlimit(pid, resource.RLIMIT_NOFILE, (in_use + spare, most[1]))
                 number = 2 + spare
