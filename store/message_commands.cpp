@@ -130,6 +130,7 @@ class Claims {
 
   Result<Claimed> run() {
     if (auto limited = limit(); !limited) return tl::unexpected(limited.error());
+    if (auto done = run_fresh(); !done) return tl::unexpected(done.error());
     int left = k_rows_a_claim;
     bool moved = false;
     while (places() > 0 && left > 0) {
@@ -137,7 +138,10 @@ class Claims {
       const int wanted = places() + (left < k_rows_a_claim ? k_rows_a_look : 0);
       auto queued = claimable_messages(tx_, due_at_, n_, wanted);
       if (!queued) return tl::unexpected(queued.error());
-      if (queued->empty()) break;
+      if (queued->empty()) {
+        out_.none_left = n_ == 0;  // from the first place on there was none
+        break;
+      }
       for (MessageRecord& m : *queued) {
         if (places() == 0 || left <= 0) break;
         due_at_ = m.row.due_at;
@@ -159,6 +163,15 @@ class Claims {
 
  private:
   enum class Seen { handed_out, changed, passed_over };
+
+  // What has just been written needs not be read.
+  Result<> run_fresh() {
+    for (Transaction::Fresh& fresh : tx_.take_fresh()) {
+      if (places() == 0) return {};
+      if (const auto seen = take(fresh.message, &fresh.content); !seen) return tl::unexpected(seen.error());
+    }
+    return {};
+  }
 
   [[nodiscard]] int places() const {
     int sum = 0;
@@ -191,7 +204,8 @@ class Claims {
     return !*out;
   }
 
-  Result<Seen> take(MessageRecord& m) {
+  // `content`: where it is known already.
+  Result<Seen> take(MessageRecord& m, core::Secret* content = nullptr) {
     const auto may = may_go(m);
     if (!may) return tl::unexpected(may.error());
     if (!*may) return Seen::passed_over;
@@ -203,11 +217,11 @@ class Claims {
       if (waits || !core::any_usable(relays_)) return Seen::passed_over;
       return changed(step_of(tx_, m, core::NoRelay{}, cause_));
     }
-    return hand_out(m, relays_[std::get<std::size_t>(choice)]);
+    return hand_out(m, relays_[std::get<std::size_t>(choice)], content);
   }
 
-  Result<Seen> hand_out(MessageRecord& m, core::RelayOffer& relay) {
-    auto content = tx_.content(m);
+  Result<Seen> hand_out(MessageRecord& m, core::RelayOffer& relay, core::Secret* known) {
+    auto content = known != nullptr ? Result<core::Secret>(std::move(*known)) : tx_.content(m);
     if (!content) {
       const core::Errc why = content.error().code;
       if (why != core::Errc::corrupt && why != core::Errc::not_found) return tl::unexpected(content.error());

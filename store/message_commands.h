@@ -17,6 +17,7 @@ struct Claimed {
   std::vector<core::Job> jobs;
   std::optional<core::WallTime> limited_until;  // a relay's rate or quota is used up until then
   bool again = false;                           // it stopped early: the same call would go on
+  bool none_left = false;                       // no message is queued any more, for sure
 };
 // Takes queued messages in the order of their deadlines, as many as the relays have places. One whose body
 // does not open is held, so that it stops nobody else; one whose time is over expires; one that no relay may

@@ -221,7 +221,8 @@ struct SqliteStore::State {
                         Committed& out);
   static Result<> hand_out(Transaction& tx, const core::ClaimBudget& budget, core::WallTime now,
                            Committed& out);
-  static Result<> look_ahead(Transaction& tx, auto& out);
+  // `none_queued`: known already.
+  static Result<> look_ahead(Transaction& tx, auto& out, bool none_queued = false);
 };
 
 template <class Body>
@@ -315,16 +316,16 @@ Result<> SqliteStore::State::hand_out(Transaction& tx, const core::ClaimBudget& 
   if (!claimed) return tl::unexpected(claimed.error());
   out.jobs = std::move(claimed->jobs);
   out.claim_again = claimed->again;
-  if (auto seen = look_ahead(tx, out); !seen) return seen;
+  if (auto seen = look_ahead(tx, out, claimed->none_left); !seen) return seen;
   if (claimed->limited_until && out.more_queued)
     out.next_due = std::min(out.next_due.value_or(core::k_never), *claimed->limited_until);
   return {};
 }
 
-Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out) {
+Result<> SqliteStore::State::look_ahead(Transaction& tx, auto& out, bool none_queued) {
   const auto due = tx.next_due();
   if (!due) return tl::unexpected(due.error());
-  const auto queued = tx.more_queued();
+  const Result<bool> queued = none_queued ? Result<bool>(false) : tx.more_queued();
   if (!queued) return tl::unexpected(queued.error());
   out.next_due = *due;
   // A row that is passed over stays due: a pause after each sweep, however many commits there are in it.

@@ -27,7 +27,8 @@ namespace mailotp::store {
 // time: after a commit that splits a page SQLite 3.40 walks the whole cache.
 const char* const k_writer_settings =
     "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "
-    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -8192; "
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -2048; PRAGMA "
+    "cache_spill = -16384; "
     "PRAGMA trusted_schema = OFF;";
 
 // In the order of WriterSql.

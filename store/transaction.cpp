@@ -196,13 +196,29 @@ Result<MessageRecord> Transaction::queue(const MessageDraft& draft, const Cause&
   if (auto body = sql(WriterSql::body_add).run(m.n, writer_.keys.writing(), Blob{*sealed}); !body)
     return tl::unexpected(body.error());
   if (m.previous) {
+    not_fresh(*m.previous);
     if (auto old = sql(WriterSql::message_not_current).run(*m.previous); !old)
       return tl::unexpected(old.error());
   }
   counted_.accept(m.row.state);
   changed(m.challenge, m.id);
   if (auto logged = append(m, cause, {}); !logged) return tl::unexpected(logged.error());
+  if (fresh_.size() < places_) fresh_.push_back({m, draft.mail.content.clone()});
   return m;
+}
+
+std::vector<Transaction::Fresh> Transaction::take_fresh() {
+  const std::size_t queued = Counters::messages(core::MessageState::queued);
+  std::vector<Fresh> out = std::exchange(fresh_, {});
+  if (std::cmp_not_equal(writer_.totals[queued] + counted_[queued], out.size())) return {};
+  std::ranges::sort(out, {},
+                    [](const Fresh& one) { return std::pair(one.message.row.due_at, one.message.n); });
+  return out;
+}
+
+void Transaction::not_fresh(std::int64_t n) {
+  if (fresh_.empty() || n < fresh_.front().message.n) return;
+  std::erase_if(fresh_, [n](const Fresh& one) { return one.message.n == n; });
 }
 
 Result<> Transaction::save(const MessageRecord& m, core::WallTime at) {
@@ -250,6 +266,7 @@ Result<bool> Transaction::step_alone(MessageRecord& m, const core::MessageEvent&
   const core::OtherRelay other = core::other_relay(m.row, relays_);
   core::MessageStep step = core::step(m.row, event, writer_.rules->policy, cause.at, writer_.random, other);
   if (!step.changed) return false;
+  not_fresh(m.n);
   const core::MessageRow before = std::exchange(m.row, std::move(step.row));
   if (auto saved = save(m, cause.at); !saved) return tl::unexpected(saved.error());
   if (step.erase_content) {
@@ -296,6 +313,7 @@ Result<> Transaction::tell_challenge(const MessageRecord& m, const Cause& cause)
 }
 
 Result<> Transaction::remove(const MessageRecord& m) {
+  not_fresh(m.n);
   if (m.challenge) {
     if (auto done = sql(WriterSql::challenge_forget_message).run(*m.challenge, m.n); !done) return done;
   }

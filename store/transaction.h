@@ -3,6 +3,7 @@
 // for others (counters, changes) is taken over only when it has been committed.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <set>
@@ -94,7 +95,10 @@ class Transaction {
         bad_before_(writer.bad.size()),
         shifted_(writer.shifted),
         usage_(*this),
-        brakes_(writer.brake_book) {}
+        brakes_(writer.brake_book) {
+    for (const core::RelayOffer& relay : relays)
+      if (relay.use != core::RelayUse::no) places_ += static_cast<std::size_t>(std::max(relay.jobs, 0));
+  }
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
 
@@ -140,6 +144,14 @@ class Transaction {
   [[nodiscard]] core::Result<> remove(const MessageRecord& message);
   // Errc::corrupt when it is missing or does not open.
   [[nodiscard]] core::Result<core::Secret> content(const MessageRecord& message);
+  // A mail that this transaction has queued and nobody has touched since, as it was before it was sealed.
+  struct Fresh {
+    MessageRecord message;
+    core::Secret content;
+  };
+  // Those of them that are to be claimed, if no other mail is queued; else none. Kept for as many as the
+  // relays have places.
+  [[nodiscard]] std::vector<Fresh> take_fresh();
 
   // ---- The rest
   [[nodiscard]] core::Result<> append(ChallengeNews news, const ChallengeRecord& challenge,
@@ -209,6 +221,8 @@ class Transaction {
   [[nodiscard]] core::Result<bool> step_alone(MessageRecord& message, const core::MessageEvent& event,
                                               const Cause& cause, std::string_view detail);
   [[nodiscard]] core::Result<> tell_challenge(const MessageRecord& message, const Cause& cause);
+  // Something happens to it: it is to be read anew.
+  void not_fresh(std::int64_t n);
   // Runs `event` on every open message of the challenge; `why` goes into the log.
   [[nodiscard]] core::Result<> step_all(const ChallengeRecord& challenge, const core::MessageEvent& event,
                                         const Cause& cause, std::string_view why);
@@ -232,6 +246,8 @@ class Transaction {
   core::Millis shifted_;
   UsageCache usage_;
   Brakes brakes_;
+  std::vector<Fresh> fresh_;  // in the order of n
+  std::size_t places_ = 0;
   std::optional<KeyRing> keys_before_;
   std::shared_ptr<const core::StoreRules> rules_before_;
 };

@@ -265,6 +265,10 @@ void AgentLife::send(core::Secret frame) {
   process_->send(std::move(frame));
 }
 
+void AgentLife::flush() {
+  if (process_) process_->flush();
+}
+
 // ---- Its end
 
 void AgentLife::stop_when_gone(std::function<void()> done) {

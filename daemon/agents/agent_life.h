@@ -97,6 +97,8 @@ class AgentLife final : private AgentProcess::Owner {
 
   // While it is ready.
   void send(core::Secret frame);
+  // What was sent leaves at once, not at the end of the loop's turn.
+  void flush();
   void log(core::LogLevel level, std::string_view event, std::string_view rest = {});
 
   // What its hello said has changed: `order` asks it to end, within `grace`, and another one follows at once.

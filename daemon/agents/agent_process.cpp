@@ -42,12 +42,7 @@ AgentProcess::AgentProcess(uv_loop_t* loop, int channel, Owner& owner)
     : owner_(owner),
       channel_(channel, channel::k_max_fact),
       handles_(new Handles),
-      flush_(loop,
-             [this] {
-               channel_.flush();
-               MAILOTP_CRASH_POINT("handed_over");
-               watch();
-             }),
+      flush_(loop, [this] { flush(); }),
       between_ends_(loop, [this] {
         kill();
         reading_ = false;
@@ -122,6 +117,13 @@ int AgentProcess::pid() const {
 void AgentProcess::send(core::Secret frame) {
   channel_.send(std::move(frame));
   flush_.start(core::Millis{0});
+}
+
+void AgentProcess::flush() {
+  flush_.stop();
+  channel_.flush();
+  MAILOTP_CRASH_POINT("handed_over");
+  watch();
 }
 
 void AgentProcess::kill() {

@@ -46,8 +46,9 @@ class AgentProcess {
   AgentProcess& operator=(const AgentProcess&) = delete;
 
   [[nodiscard]] int pid() const;
-  // Frames of one turn of the loop leave together, at its end.
+  // Frames of one turn of the loop leave together: at its end, or with flush().
   void send(core::Secret frame);
+  void flush();
   // SIGKILL. on_gone() follows.
   void kill();
 

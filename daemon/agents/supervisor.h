@@ -66,6 +66,8 @@ class AgentSupervisor final : private AgentLife::Owner {
   // Without an agent that is ready the job is lost at once. One that is too large for the channel ends as
   // JobNotSent.
   void submit(core::Job job);
+  // Jobs that were submitted leave now, before whatever else the loop does in this turn.
+  void flush() { life_.flush(); }
   // Best effort.
   void cancel(const core::AttemptKey& key);
   // A new password is dropped without an agent: the next hello brings it.

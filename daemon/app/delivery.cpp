@@ -186,6 +186,7 @@ void Delivery::on_jobs(std::vector<core::Job> jobs) {
     out_.insert_or_assign(job.key.message, Out{job.relay, now});
     agent_->submit(std::move(job));
   }
+  agent_->flush();
 }
 
 void Delivery::on_store_health(const core::Result<>& health) {
