@@ -206,9 +206,10 @@ struct KeptAnswer {
   std::string location;
   Secret body;
 };
-// What a Purge removed.
+// What a Purge removed, and whether more waits for the next one.
 struct Purged {
   std::int64_t rows = 0;
+  bool more = false;
 };
 // What becomes of a mail of the bounce mailbox.
 struct MailFiled {
@@ -371,24 +372,31 @@ struct SettleLost {  // the agent that held it is gone
   bool dot_possible = true;
 };
 
+// Asked when a step of much work begins, which only starts its clock, and every few rows of it: true when
+// other requests have waited for it long enough. Empty: its limit alone holds.
+using Enough = std::function<bool()>;
+
 // Time has passed: expires challenges and messages, makes deferred and uncertain messages due; at most
 // `limit` rows each.
 struct Sweep {
   WallTime at;
   int limit = 200;
+  Enough enough = {};
 };
 
 // Removes what has been over for longer than the retention says, at most `limit` rows of each table: answers
-// Purged, and there may be more.
+// Purged.
 struct Purge {
   WallTime at;
   int limit = 200;
+  Enough enough = {};
 };
 
-// A relay can be reached again: messages that wait for one are due, at most `limit` of them.
+// A relay can be reached again: messages that wait for one are due, at most `limit` of them at once, the
+// others with the next sweeps.
 struct WakeForRelay {
   WallTime at;
-  int limit = 500;
+  int limit = 100;
 };
 
 // The operator's word, kept across restarts.

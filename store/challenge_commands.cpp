@@ -328,10 +328,8 @@ Result<std::uint64_t> end_challenges(Transaction& tx, ChallengeEvent event, core
 
 }  // namespace
 
-Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit) {
-  const auto ended = end_challenges(tx, ChallengeEvent::tick, cause.at, cause, limit, {});
-  if (!ended) return tl::unexpected(ended.error());
-  return {};
+Result<std::uint64_t> expire_challenges(Transaction& tx, const Cause& cause, int limit) {
+  return end_challenges(tx, ChallengeEvent::tick, cause.at, cause, limit, {});
 }
 
 Result<std::uint64_t> cancel_challenges(Transaction& tx, const Cause& cause, int limit,

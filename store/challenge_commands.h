@@ -10,8 +10,8 @@ namespace mailotp::store {
 [[nodiscard]] core::Result<core::Answer> check(Transaction& tx, const core::CheckCode& command);
 [[nodiscard]] core::Result<core::Answer> cancel(Transaction& tx, const core::CancelChallenge& command);
 
-// At most `limit` challenges whose time is up.
-[[nodiscard]] core::Result<> expire_challenges(Transaction& tx, const Cause& cause, int limit);
+// At most `limit` challenges whose time is up; how many there were.
+[[nodiscard]] core::Result<std::uint64_t> expire_challenges(Transaction& tx, const Cause& cause, int limit);
 // At most `limit` open ones, with `detail` in their events; how many.
 [[nodiscard]] core::Result<std::uint64_t> cancel_challenges(Transaction& tx, const Cause& cause, int limit,
                                                             std::string_view detail);

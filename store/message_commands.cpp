@@ -310,14 +310,16 @@ Result<> settle(Transaction& tx, const core::SettleLost& command) {
   return {};
 }
 
-Result<> sweep_messages(Transaction& tx, const Cause& cause, int limit) {
+Result<std::uint64_t> sweep_messages(Transaction& tx, const Cause& cause, int limit) {
   using core::MessageState;
+  std::uint64_t swept = 0;
   for (const MessageState state :
        {MessageState::deferred, MessageState::uncertain, MessageState::queued, MessageState::held}) {
-    if (limit <= 0) return {};
+    if (limit <= 0) return swept;
     auto due = due_messages(tx, state, cause.at, limit);
     if (!due) return tl::unexpected(due.error());
     limit -= static_cast<int>(due->size());
+    swept += due->size();
     for (const MessageRecord& listed : *due) {
       auto m = again(tx, listed);
       if (!m) return tl::unexpected(m.error());
@@ -325,7 +327,7 @@ Result<> sweep_messages(Transaction& tx, const Cause& cause, int limit) {
         return tl::unexpected(pass_over(tx, *m, stepped.error()));
     }
   }
-  return {};
+  return swept;
 }
 
 Result<> wake_for_relay(Transaction& tx, const core::WakeForRelay& command) {

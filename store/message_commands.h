@@ -10,7 +10,8 @@ namespace mailotp::store {
 // A fact of an attempt that is not in force changes nothing.
 [[nodiscard]] core::Result<> settle(Transaction& tx, const core::SettleFact& command);
 [[nodiscard]] core::Result<> settle(Transaction& tx, const core::SettleLost& command);
-[[nodiscard]] core::Result<> sweep_messages(Transaction& tx, const Cause& cause, int limit);
+// At most `limit` messages that are due; how many there were.
+[[nodiscard]] core::Result<std::uint64_t> sweep_messages(Transaction& tx, const Cause& cause, int limit);
 [[nodiscard]] core::Result<> wake_for_relay(Transaction& tx, const core::WakeForRelay& command);
 
 struct Claimed {

@@ -1,6 +1,9 @@
 #include "store/purge.h"
 
+#include <algorithm>
+#include <array>
 #include <set>
+#include <utility>
 
 #include "core/crash_point.h"
 #include "store/brake.h"
@@ -12,7 +15,11 @@ using core::Result;
 
 namespace {
 
-constexpr int k_usage_walk = 5;  // times the rows of a step
+constexpr int k_portion = 16;    // rows of one table, before another one has its turn
+constexpr int k_usage_walk = 5;  // times the rows of a portion
+
+// What a portion has left: `perhaps` is worth another look in this step, and not another step.
+enum class Left : std::uint8_t { nothing, perhaps, more };
 
 struct Ended {
   std::int64_t n = 0;
@@ -28,189 +35,201 @@ struct Dated {
   std::optional<std::int64_t> recipient;
 };
 
+// A table whose rows stand in the order of their commits: what is old stands first.
+struct Log {
+  WriterSql first;
+  WriterSql remove;
+  bool read = false;
+  std::vector<Dated> old = {};
+  std::size_t removed = 0;
+};
+
 class Removal {
  public:
   Removal(Transaction& tx, const core::Purge& command) : tx_(tx), command_(command) {}
 
+  // The tables in turn, each a portion; the next step goes on with the table that this one has not come to.
   Result<core::Answer> run() {
-    if (auto done = challenges(); !done) return tl::unexpected(done.error());
-    if (auto done = messages(); !done) return tl::unexpected(done.error());
-    MAILOTP_CRASH_POINT_IF(removed_ > 0, "purging");
-    if (auto done = events(); !done) return tl::unexpected(done.error());
-    if (auto done = kept_answers(); !done) return tl::unexpected(done.error());
-    if (auto done = bounces(); !done) return tl::unexpected(done.error());
-    if (auto done = suppressions(); !done) return tl::unexpected(done.error());
-    if (auto done = evidence(); !done) return tl::unexpected(done.error());
-    if (auto done = usage(); !done) return tl::unexpected(done.error());
-    if (auto done = look_at_brakes(tx_, Cause{command_.at, {}}); !done) return tl::unexpected(done.error());
-    for (const std::int64_t recipient : recipients_) {
-      if (auto done = tx_.sql(WriterSql::recipient_forget).run(recipient); !done)
-        return tl::unexpected(done.error());
+    static constexpr std::array<Part, 9> k_parts{
+        &Removal::challenges,   &Removal::messages, &Removal::events,
+        &Removal::kept_answers, &Removal::bounces,  &Removal::mails,
+        &Removal::usage,        &Removal::evidence, &Removal::suppressions};
+    std::array<int, k_parts.size()> may{};
+    may.fill(command_.limit);
+    auto& [turn, done_in_a_row] = tx_.writer().purge_walk;
+    (void)enough();
+    for (bool stop = false; !stop && std::ranges::any_of(may, [](int rows) { return rows > 0; });) {
+      for (std::size_t i = 0; i < k_parts.size() && !stop; ++i, turn = (turn + 1) % k_parts.size()) {
+        if (may[turn] == 0) continue;
+        const int rows = std::min(k_portion, may[turn]);
+        const auto after = (this->*k_parts[turn])(rows);
+        if (!after) return tl::unexpected(after.error());
+        done_in_a_row = *after == Left::more ? 0 : done_in_a_row + 1;
+        may[turn] = *after == Left::nothing ? 0 : may[turn] - rows;
+        stop = enough();
+      }
+      if (auto done = forget_recipients(); !done) return tl::unexpected(done.error());
     }
-    return core::Purged{removed_};
+    MAILOTP_CRASH_POINT_IF(removed_ > 0, "purging");
+    if (auto done = look_at_brakes(tx_, Cause{command_.at, {}}); !done) return tl::unexpected(done.error());
+    return core::Purged{removed_, std::cmp_less(done_in_a_row, k_parts.size())};
   }
 
  private:
-  Result<std::vector<Ended>> ended(WriterSql statement, core::Seconds retention) {
-    return all_rows<Ended>(
-        tx_.sql(statement).select(command_.at - retention, command_.limit), [](const Rows& rows) {
-          return Ended{rows.integer(0), rows.integer(1), rows.integer(2), rows.id(3), rows.id(4)};
+  using Part = Result<Left> (Removal::*)(int rows);
+
+  [[nodiscard]] bool enough() const { return command_.enough && command_.enough(); }
+
+  // Those at fault do not count: they stand first for ever.
+  Result<std::vector<Ended>> ended(WriterSql statement, core::Seconds retention, int rows,
+                                   const std::set<std::int64_t>& bad) {
+    const std::int64_t most = rows + static_cast<std::int64_t>(bad.size());
+    auto over =
+        all_rows<Ended>(tx_.sql(statement).select(command_.at - retention, most), [](const Rows& row) {
+          return Ended{row.integer(0), row.integer(1), row.integer(2), row.id(3), row.id(4)};
         });
+    if (over) std::erase_if(*over, [&](const Ended& one) { return bad.contains(one.n); });
+    if (over && std::cmp_greater(over->size(), rows)) over->resize(static_cast<std::size_t>(rows));
+    return over;
   }
 
-  Result<> challenges() {
-    const auto over = ended(WriterSql::challenge_over, tx_.writer().rules->retention.challenges);
-    if (!over) return tl::unexpected(over.error());
+  Result<Left> challenges(int rows) {
     std::set<std::int64_t>& bad = tx_.writer().bad.challenges;
+    const auto over = ended(WriterSql::challenge_over, tx_.writer().rules->retention.challenges, rows, bad);
+    if (!over) return tl::unexpected(over.error());
     for (const Ended& one : *over) {
-      if (passed_over(one, core::k_challenge_states, bad)) continue;
-      if (auto done = remove_one(WriterSql::challenge_remove, one, bad); !done) return done;
+      if (is_at_fault(one, core::k_challenge_states, bad)) continue;
+      if (auto done = remove_one(WriterSql::challenge_remove, one, bad); !done)
+        return tl::unexpected(done.error());
       --tx_.counted()[Counters::challenges(static_cast<core::ChallengeState>(one.state))];
       recipients_.insert(one.recipient);
     }
-    return {};
+    return left_of(*over, rows);
   }
 
-  Result<> messages() {
-    const auto over = ended(WriterSql::message_over, tx_.writer().rules->retention.messages);
-    if (!over) return tl::unexpected(over.error());
+  Result<Left> messages(int rows) {
     std::set<std::int64_t>& bad = tx_.writer().bad.messages;
+    const auto over = ended(WriterSql::message_over, tx_.writer().rules->retention.messages, rows, bad);
+    if (!over) return tl::unexpected(over.error());
     for (const Ended& one : *over) {
-      if (passed_over(one, core::k_message_states, bad)) continue;
+      if (is_at_fault(one, core::k_message_states, bad)) continue;
       // The number of the last row is given out again: a challenge that kept it would show another's mail. An
       // older message's number is in the row of a newer one alone, and not free before that row is gone too.
       if (one.challenge) {
         if (auto done = tx_.sql(WriterSql::challenge_forget_message).run(*one.challenge, one.n); !done)
-          return done;
+          return tl::unexpected(done.error());
       }
       // What relays said of it may name its recipient, whom an erasure no longer finds by the events alone.
       if (const auto& id = one.challenge ? one.challenge : one.message) {
-        if (auto done = tx_.sql(WriterSql::event_hush).run(*id); !done) return done;
+        if (auto done = tx_.sql(WriterSql::event_hush).run(*id); !done) return tl::unexpected(done.error());
       }
-      if (auto done = remove_one(WriterSql::message_remove, one, bad); !done) return done;
+      if (auto done = remove_one(WriterSql::message_remove, one, bad); !done)
+        return tl::unexpected(done.error());
       tx_.writer().bad.bodies.erase(one.n);  // the number's next owner is another message
       tx_.counted().remove(static_cast<core::MessageState>(one.state));
       recipients_.insert(one.recipient);
     }
+    return left_of(*over, rows);
+  }
+
+  Result<Left> from_log(Log& log, core::Seconds retention, int rows) {
+    if (!log.read) {
+      if (auto read = find_old(log, retention); !read) return tl::unexpected(read.error());
+    }
+    const std::size_t until = std::min(log.removed + static_cast<std::size_t>(rows), log.old.size());
+    if (log.removed == until) return Left::nothing;
+    for (; log.removed < until; ++log.removed) {
+      if (const auto& recipient = log.old[log.removed].recipient) recipients_.insert(*recipient);
+    }
+    if (auto done = remove(log.remove, log.old[until - 1].n); !done) return tl::unexpected(done.error());
+    const bool more = until < log.old.size() || std::cmp_equal(until, command_.limit);
+    return more ? Left::more : Left::nothing;
+  }
+
+  // Where the clock was set back between two rows, the earlier one is at least as old as the later one.
+  Result<> find_old(Log& log, core::Seconds retention) {
+    auto first = all_rows<Dated>(tx_.sql(log.first).select(command_.limit), [](const Rows& row) {
+      Dated one{row.integer(0), row.time(1), {}};
+      if (!row.is_null(2)) one.recipient = row.integer(2);
+      return one;
+    });
+    if (!first) return tl::unexpected(first.error());
+    while (!first->empty() && first->back().at > command_.at - retention)
+      first->pop_back();
+    log.old = *std::move(first);
+    log.read = true;
     return {};
   }
 
-  // Rows stand in the order of their commits. Where the clock was set back between two of them, the earlier
-  // one is at least as old as the later one.
-  [[nodiscard]] std::optional<std::int64_t> last_of(const std::vector<Dated>& first,
-                                                    core::Seconds retention) const {
-    std::optional<std::int64_t> last;
-    for (const Dated& one : first) {
-      if (one.at <= command_.at - retention) last = one.n;
-    }
-    return last;
-  }
-
-  Result<std::vector<Dated>> first_of(WriterSql statement) {
-    return all_rows<Dated>(tx_.sql(statement).select(command_.limit), [](const Rows& rows) {
-      Dated row{rows.integer(0), rows.time(1), {}};
-      if (!rows.is_null(2)) row.recipient = rows.integer(2);
-      return row;
-    });
-  }
-
-  Result<> events() {
-    const auto first = first_of(WriterSql::event_first);
-    if (!first) return tl::unexpected(first.error());
-    const auto last = last_of(*first, tx_.writer().rules->retention.events);
-    if (!last) return {};
-    for (const Dated& one : *first) {
-      if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
-    }
-    return remove(WriterSql::event_remove, *last);
-  }
-
-  Result<> kept_answers() {
-    const auto first = first_of(WriterSql::once_first);
-    if (!first) return tl::unexpected(first.error());
-    const auto last = last_of(*first, k_kept_for);
-    if (!last) return {};
-    for (const Dated& one : *first) {
-      if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
-    }
-    return remove(WriterSql::once_remove, *last);
-  }
+  Result<Left> events(int rows) { return from_log(events_, tx_.writer().rules->retention.events, rows); }
+  Result<Left> kept_answers(int rows) { return from_log(kept_answers_, k_kept_for, rows); }
+  Result<Left> bounces(int rows) { return from_log(bounces_, of_bounces(), rows); }
+  // Those that are known.
+  Result<Left> mails(int rows) { return from_log(mails_, of_bounces(), rows); }
 
   [[nodiscard]] core::Seconds of_bounces() const { return tx_.writer().rules->retention.bounces; }
 
-  // The ledger, and the mails that are known.
-  Result<> bounces() {
-    const auto first = first_of(WriterSql::bounce_first);
-    if (!first) return tl::unexpected(first.error());
-    if (const auto last = last_of(*first, of_bounces())) {
-      for (const Dated& one : *first) {
-        if (one.n <= *last && one.recipient) recipients_.insert(*one.recipient);
-      }
-      if (auto done = remove(WriterSql::bounce_remove, *last); !done) return done;
-    }
-    const auto mails = first_of(WriterSql::mail_first);
-    if (!mails) return tl::unexpected(mails.error());
-    const auto last = last_of(*mails, of_bounces());
-    return last ? remove(WriterSql::mail_remove_old, *last) : Result<>{};
-  }
-
   // One that is over keeps its level so long.
-  Result<> suppressions() {
+  Result<Left> suppressions(int rows) {
     const auto over = all_rows<Ended>(
-        tx_.sql(WriterSql::suppression_over).select(command_.at - of_bounces(), command_.limit),
-        [](const Rows& rows) {
-          return Ended{rows.integer(0), 0, rows.integer(1), {}, {}};
+        tx_.sql(WriterSql::suppression_over).select(command_.at - of_bounces(), rows), [](const Rows& row) {
+          return Ended{row.integer(0), 0, row.integer(1), {}, {}};
         });
     if (!over) return tl::unexpected(over.error());
     for (const Ended& one : *over) {
-      if (auto done = remove(WriterSql::suppression_remove, one.n); !done) return done;
+      if (auto done = remove(WriterSql::suppression_remove, one.n); !done)
+        return tl::unexpected(done.error());
       recipients_.insert(one.recipient);
     }
-    return {};
+    return left_of(*over, rows);
   }
 
-  Result<> evidence() {
+  Result<Left> evidence(int rows) {
     struct Known {
       std::int64_t recipient;
       std::string app;
     };
-    const auto over =
-        all_rows<Known>(tx_.sql(WriterSql::evidence_over).select(command_.at - of_bounces(), command_.limit),
-                        [](const Rows& rows) {
-                          return Known{rows.integer(0), std::string(rows.text(1))};
-                        });
+    const auto over = all_rows<Known>(
+        tx_.sql(WriterSql::evidence_over).select(command_.at - of_bounces(), rows), [](const Rows& row) {
+          return Known{row.integer(0), std::string(row.text(1))};
+        });
     if (!over) return tl::unexpected(over.error());
     for (const Known& one : *over) {
-      if (auto done = tx_.sql(WriterSql::evidence_remove).run(one.recipient, one.app); !done) return done;
+      if (auto done = tx_.sql(WriterSql::evidence_remove).run(one.recipient, one.app); !done)
+        return tl::unexpected(done.error());
       removed_ += tx_.writer().db.changed();
       recipients_.insert(one.recipient);
     }
-    return {};
+    return left_of(*over, rows);
   }
 
-  // The logs of the limits stand in no order of time: each step looks at some more of them.
-  Result<> usage() {
-    struct Part {
+  // The logs of the limits stand in no order of time: each portion looks at some more of them.
+  Result<Left> usage(int rows) {
+    struct Old {
       std::string key;
       std::int64_t part;
       core::WallTime until;
     };
     auto& [key, part] = tx_.writer().usage_walk;
-    const int looked_at_most = command_.limit * k_usage_walk;
-    const auto parts = all_rows<Part>(tx_.sql(WriterSql::usage_walk).select(Blob{key}, part, looked_at_most),
-                                      [](const Rows& rows) {
-                                        return Part{std::string(rows.blob(0)), rows.integer(1), rows.time(2)};
-                                      });
+    const int looked_at_most = rows * k_usage_walk;
+    const auto parts = all_rows<Old>(tx_.sql(WriterSql::usage_walk).select(Blob{key}, part, looked_at_most),
+                                     [](const Rows& row) {
+                                       return Old{std::string(row.blob(0)), row.integer(1), row.time(2)};
+                                     });
     if (!parts) return tl::unexpected(parts.error());
-    for (const Part& one : *parts) {
+    int removed = 0;
+    for (const Old& one : *parts) {
       if (one.until > tx_.even(command_.at)) continue;
-      if (auto done = tx_.sql(WriterSql::usage_remove).run(Blob{one.key}, one.part); !done) return done;
-      ++removed_;
+      if (auto done = tx_.sql(WriterSql::usage_remove).run(Blob{one.key}, one.part); !done)
+        return tl::unexpected(done.error());
+      ++removed;
     }
+    removed_ += removed;
     const bool to_the_end = std::cmp_less(parts->size(), looked_at_most);
     key = to_the_end ? std::string(1, '\0') : parts->back().key;
     part = to_the_end ? 0 : parts->back().part;
-    return {};
+    if (to_the_end) return Left::nothing;
+    return removed >= rows ? Left::more : Left::perhaps;
   }
 
   Result<> remove(WriterSql statement, std::int64_t n) {
@@ -219,8 +238,21 @@ class Removal {
     return done;
   }
 
+  // A portion that was not full was the last one.
+  template <class Row>
+  [[nodiscard]] static Left left_of(const std::vector<Row>& found, int rows) {
+    return std::cmp_equal(found.size(), rows) ? Left::more : Left::nothing;
+  }
+
+  Result<> forget_recipients() {
+    for (const std::int64_t recipient : std::exchange(recipients_, {})) {
+      if (auto done = tx_.sql(WriterSql::recipient_forget).run(recipient); !done) return done;
+    }
+    return {};
+  }
+
   // A row at fault stays; it must not keep those behind it.
-  static bool passed_over(const Ended& one, int states, std::set<std::int64_t>& bad) {
+  static bool is_at_fault(const Ended& one, int states, std::set<std::int64_t>& bad) {
     if (one.state < 0 || one.state >= states) bad.insert(one.n);
     return bad.contains(one.n);
   }
@@ -235,6 +267,10 @@ class Removal {
   const core::Purge& command_;
   std::int64_t removed_ = 0;
   std::set<std::int64_t> recipients_;  // of removed rows
+  Log events_{WriterSql::event_first, WriterSql::event_remove};
+  Log kept_answers_{WriterSql::once_first, WriterSql::once_remove};
+  Log bounces_{WriterSql::bounce_first, WriterSql::bounce_remove};
+  Log mails_{WriterSql::mail_first, WriterSql::mail_remove_old};
 };
 
 }  // namespace

@@ -27,6 +27,8 @@ namespace {
 constexpr int k_max_page = 500;
 // Messages that one call looks at when a filter has no index of its own.
 constexpr int k_max_looked_at = 10'000;
+// Of those in the state whose deadlines come first.
+constexpr int k_oldest_among = 5'000;
 // Events that one call looks at, and those of others passes over.
 constexpr int k_max_events_looked_at = 2'000;
 
@@ -185,6 +187,31 @@ struct SqliteReader::State final : UsageSource {
     return out;
   }
 
+  Result<std::int64_t> messages_in(MessageState state) {
+    Rows rows = sql[ReaderSql::counter_get].select(Counters::name(Counters::messages(state)));
+    const auto found = rows.next();
+    if (!found) return tl::unexpected(found.error());
+    return *found ? rows.integer(0) : 0;
+  }
+
+  // Index entries of an open state stand in the order of their deadlines, so that all of them have to be
+  // sorted. Where they are more than a call may look at, the newest rows of any state are walked instead.
+  Result<core::PageOf<core::MessageView>> outbox_of_state(const core::OutboxFilter& filter, std::int64_t from,
+                                                          int look, int limit) {
+    const MessageState state = *filter.state;
+    const auto there = messages_in(state);
+    if (!there) return tl::unexpected(there.error());
+    if (*there <= k_max_looked_at)
+      return page_from(sql[ReaderSql::outbox_of_state].select(from, look + 1, static_cast<int>(state)), look,
+                       filter, limit);
+    if (!is_open(state))
+      return page_from(
+          sql[ReaderSql::outbox_of_ended].select(from, look + 1, static_cast<int>(state), core::k_never),
+          look, filter, limit);
+    return page_from(sql[ReaderSql::outbox_newest].select(from, k_max_looked_at + 1), k_max_looked_at, filter,
+                     limit);
+  }
+
   // Of one app; or, for operators, the newest word of any.
   Result<Evidence> evidence(std::int64_t recipient, const std::string& app) {
     Evidence out;
@@ -265,11 +292,9 @@ Result<core::PageOf<core::MessageView>> SqliteReader::outbox(const core::OutboxF
     return state_->page_from(state_->sql[ReaderSql::outbox_of_recipient].select(*from, look + 1, **recipient),
                              look, filter, page.limit);
   }
-  if (filter.state) {
-    const int state = static_cast<int>(*filter.state);
-    return state_->page_from(state_->sql[ReaderSql::outbox_of_state].select(*from, look + 1, state), look,
-                             filter, page.limit);
-  }
+  if (filter.state)
+    return state_->at_one_moment<core::PageOf<core::MessageView>>(
+        [&] { return state_->outbox_of_state(filter, *from, look, page.limit); });
   return state_->page_from(state_->sql[ReaderSql::outbox_newest].select(*from, look + 1), look, filter,
                            page.limit);
 }
@@ -315,7 +340,7 @@ Result<core::Stats> SqliteReader::stats(core::WallTime now) {
       const std::int64_t ended = counters[Counters::ended(state)];
       if (!is_open(state) || ended > 0) out.ended_total[name] = ended;
       if (!is_open(state)) continue;
-      Rows oldest = state_->sql[ReaderSql::oldest_of_state].select(i);
+      Rows oldest = state_->sql[ReaderSql::oldest_of_state].select(i, k_oldest_among);
       const auto found = oldest.next();
       if (!found) return tl::unexpected(found.error());
       if (*found) out.oldest_seconds[name] = std::chrono::floor<core::Seconds>(now - oldest.time(0)).count();

@@ -27,6 +27,7 @@
 #include "store/start_files.h"
 #include "store/statements.h"
 #include "store/suppression.h"
+#include "store/sweep.h"
 #include "store/timeline.h"
 #include "store/wal.h"
 
@@ -98,15 +99,7 @@ struct Runner {
   Result<core::Answer> operator()(const core::Recall& c) const { return recall(tx, c); }
   Result<core::Answer> operator()(const core::SettleFact& c) const { return done(settle(tx, c)); }
   Result<core::Answer> operator()(const core::SettleLost& c) const { return done(settle(tx, c)); }
-  Result<core::Answer> operator()(const core::Sweep& c) const {
-    const Cause cause{c.at, {}};
-    tx.writer().swept = tx.now();
-    if (auto expired = expire_challenges(tx, cause, c.limit); !expired) return done(std::move(expired));
-    if (auto swept = sweep_messages(tx, cause, c.limit); !swept) return done(std::move(swept));
-    if (auto seen = check_probes(tx, cause, c.limit); !seen) return done(std::move(seen));
-    if (!tx.writer().waking) return core::Done{};
-    return done(wake_for_relay(tx, core::WakeForRelay{.at = c.at, .limit = c.limit}));
-  }
+  Result<core::Answer> operator()(const core::Sweep& c) const { return done(sweep(tx, c)); }
   Result<core::Answer> operator()(const core::Purge& c) const { return purge(tx, c); }
   Result<core::Answer> operator()(const core::WakeForRelay& c) const { return done(wake_for_relay(tx, c)); }
   Result<core::Answer> operator()(const core::SuspendRelay& c) const {

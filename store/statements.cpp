@@ -322,19 +322,27 @@ constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
     {"message_by_n", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n = ?1"},
     {"recipient_find", "SELECT id FROM recipient WHERE fold = ?1 AND key = ?2"},
     {"outbox_newest", "SELECT " MESSAGE_COLUMNS " FROM message WHERE n < ?1 ORDER BY n DESC LIMIT ?2"},
-    // The newest of a state are found and sorted in the index alone; only their rows are then read.
+    // The newest of a state that has few are found and sorted in the index alone; only their rows are then
+    // read.
     {"outbox_of_state",
      "SELECT " MESSAGE_COLUMNS
      " FROM message WHERE n IN (SELECT n FROM message WHERE state = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2) "
      "ORDER BY n DESC"},
+    // What has ended has due_at = never: in the index these stand in the order of n.
+    {"outbox_of_ended",
+     "SELECT " MESSAGE_COLUMNS
+     " FROM message WHERE state = ?3 AND due_at = ?4 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
     {"outbox_of_recipient",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE recipient = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
     {"events_of",
      "SELECT seq, at, type, app, challenge, message, actor, uid, detail FROM event "
      "WHERE coalesce(challenge, message) = ?1 ORDER BY seq"},
     {"counter_all", "SELECT name, value FROM counter"},
+    {"counter_get", "SELECT value FROM counter WHERE name = ?1"},
+    // Of those whose deadlines come first.
     {"oldest_of_state",
-     "SELECT created_at FROM message WHERE n = (SELECT min(n) FROM message WHERE state = ?1)"},
+     "SELECT created_at FROM message WHERE n = (SELECT min(n) FROM (SELECT n FROM message WHERE state = ?1 "
+     "ORDER BY due_at LIMIT ?2))"},
     {"bounces_newest", "SELECT " BOUNCE_COLUMNS " FROM bounce WHERE n < ?1 ORDER BY n DESC LIMIT ?2"},
     {"bounces_of_recipient",
      "SELECT " BOUNCE_COLUMNS " FROM bounce WHERE recipient = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},

@@ -211,7 +211,7 @@ static ProbeNews news_of(const std::optional<MessageRecord>& probe, core::WallTi
   return {};
 }
 
-Result<> check_probes(Transaction& tx, const Cause& cause, int limit) {
+Result<std::uint64_t> check_probes(Transaction& tx, const Cause& cause, int limit) {
   auto due = due_for_a_look(tx, cause.at, limit);
   if (!due) return tl::unexpected(due.error());
   for (const SuppressionRecord& s : *due) {
@@ -224,16 +224,18 @@ Result<> check_probes(Transaction& tx, const Cause& cause, int limit) {
     }
     const ProbeNews news = news_of(probe, cause.at);
     if (!news.lives) {
-      if (auto noted = tx.sql(WriterSql::suppression_check).run(s.n, news.look_at); !noted) return noted;
+      if (auto noted = tx.sql(WriterSql::suppression_check).run(s.n, news.look_at); !noted)
+        return tl::unexpected(noted.error());
       continue;
     }
     // That nothing came back is less than a proof: nobody calls it deliverable for that.
-    if (auto noted = tx.sql(WriterSql::evidence_soften).run(s.recipient, s.app); !noted) return noted;
+    if (auto noted = tx.sql(WriterSql::evidence_soften).run(s.recipient, s.app); !noted)
+      return tl::unexpected(noted.error());
     if (auto healed = heal(tx, s.recipient, s.app, "probe", {s.app, probe->challenge, probe->id}, cause);
         !healed)
-      return healed;
+      return tl::unexpected(healed.error());
   }
-  return {};
+  return due->size();
 }
 
 Result<core::Answer> put_suppression(Transaction& tx, const core::PutSuppression& command) {

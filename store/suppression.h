@@ -34,8 +34,9 @@ struct Gate {
 [[nodiscard]] core::Result<> note_verdict(Transaction& tx, const MessageRecord& message,
                                           const core::Verdict& verdict, core::VerdictWeight weight,
                                           const Cause& cause);
-// Time has passed: a probe that was relayed and has not bounced for ten minutes heals.
-[[nodiscard]] core::Result<> check_probes(Transaction& tx, const Cause& cause, int limit);
+// Time has passed: a probe that was relayed and has not bounced for ten minutes heals. How many were looked
+// at, `limit` at most.
+[[nodiscard]] core::Result<std::uint64_t> check_probes(Transaction& tx, const Cause& cause, int limit);
 
 // ---- The operator's
 

@@ -63,6 +63,10 @@ struct Writer {
   BrakeBook brake_book = {};
   bool limits_anew = false;
   std::pair<std::string, std::int64_t> usage_walk{std::string(1, '\0'), 0};  // a purge has looked so far
+  struct PurgeWalk {
+    std::size_t turn = 0;   // the table that the next step begins with
+    int done_in_a_row = 0;  // tables that had no more to remove
+  } purge_walk = {};
 };
 
 // When and through whom.

@@ -36,7 +36,12 @@ constexpr core::Millis k_long_pause{900};
 constexpr core::Millis k_longest_wait{1000};  // so that a step of the wall clock is noticed
 constexpr core::Millis k_purge_interval{10'000};
 constexpr core::Millis k_purge_pause{100};  // between full steps while there is other work
-constexpr int k_purge_step = 200;           // rows of each table: some 4 ms, which a command may have to wait
+// What a step of sweep or purge may take before its commit, which a command that comes meanwhile waits for;
+// and with commands in the same commit. One that has fallen behind takes the time that it needs.
+constexpr core::Millis k_step{4};
+constexpr core::Millis k_step_in_company{1};
+constexpr core::Millis k_behind{5000};
+constexpr int k_step_rows = 200;  // of each table
 
 #if defined(MAILOTP_CRASH_POINTS)
 bool has_relayed(const std::vector<core::Command>& batch) {
@@ -55,6 +60,15 @@ bool must_be_written(const core::Command& command, const core::Error& error) {
   return core::is_of_mailbox(command) &&
          (error.code == core::Errc::no_space || error.code == core::Errc::io ||
           error.code == core::Errc::busy || error.code == core::Errc::unavailable);
+}
+
+// The time begins when it is asked first.
+core::Enough enough_after(core::Millis most) {
+  return [most, begun = std::optional<steady_clock::time_point>{}]() mutable {
+    const auto now = steady_clock::now();
+    if (!begun) begun = now;
+    return now - *begun >= most;
+  };
 }
 
 bool has_places(const core::ClaimBudget& budget) {
@@ -294,7 +308,7 @@ bool StoreThread::purge_is_due(bool idle) const {
 
 void StoreThread::note_purged(const core::Outcome& outcome) {
   const auto* purged = outcome ? std::get_if<core::Purged>(&*outcome) : nullptr;
-  purge_left_ = purged != nullptr && purged->rows >= k_purge_step;
+  purge_left_ = purged != nullptr && purged->more;
   next_purge_ = steady_clock::now() + (purge_left_ ? k_purge_pause : k_purge_interval);
 }
 
@@ -326,11 +340,14 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
     }
   }
   if (sweep) {
-    batch.emplace_back(core::Sweep{.at = now});
+    const bool behind = next_due_ && now - *next_due_ > k_behind;
+    const core::Millis most = items.empty() || behind ? k_step : k_step_in_company;
+    batch.emplace_back(core::Sweep{.at = now, .limit = k_step_rows, .enough = enough_after(most)});
     delivery.completions.emplace_back();
   }
   if (purge) {
-    batch.emplace_back(core::Purge{.at = now, .limit = k_purge_step});
+    const core::Millis most = items.empty() && !sweep ? k_step : k_step_in_company;
+    batch.emplace_back(core::Purge{.at = now, .limit = k_step_rows, .enough = enough_after(most)});
     delivery.completions.emplace_back();
   }
   const bool nothing = batch.empty() && !(more_queued_ && has_places(budget_));

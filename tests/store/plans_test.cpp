@@ -51,7 +51,7 @@ TEST_CASE("no statement of the reader scans a table that grows") {
 }
 
 // The suppressions of one recipient are a few: apps times classes.
-TEST_CASE("only the list of one state is sorted, and that in the index alone") {
+TEST_CASE("only the list of a state that has few is sorted, and that in the index alone") {
   StoreFixture f;
   Database db(f.database_path());
   const auto sorts = [&](const NamedSql& sql) {

@@ -206,6 +206,70 @@ TEST_CASE("a step removes no more than it may of each table, the oldest first") 
   CHECK(steps == 10);  // for 19 events
 }
 
+TEST_CASE("a step ends when it has taken long enough, and the next one goes on with the next table") {
+  PurgeFixture f;
+  for (int i = 0; i < 40; ++i)
+    (void)f.challenge_answer(f.cancel_command(f.relayed("user" + std::to_string(i) + "@example.org").id));
+  f.now += 24h;
+  int asked = 0;
+  int no_before = 0;
+  const auto step = [&] {
+    asked = 0;
+    const auto outcome = f.run(core::Purge{f.now, 100, [&] { return ++asked > no_before; }});
+    REQUIRE(outcome);
+    return std::get<core::Purged>(*outcome);
+  };
+  core::Purged done = step();  // no time at all: a portion of the first table
+  CHECK(asked == 2);
+  CHECK(done.rows == 16);
+  CHECK(done.more);
+  CHECK(f.count("challenge") == "24");
+  CHECK(f.count("message") == "40");
+  done = step();
+  CHECK(f.count("message") == "24");
+  no_before = 9;  // once around
+  done = step();
+  CHECK(done.more);
+  CHECK(f.count("challenge") == "8");
+  CHECK(f.count("message") == "8");
+  int steps = 0;
+  for (no_before = 3; done.more && steps < 60; ++steps)
+    done = step();
+  CHECK_FALSE(done.more);
+  CHECK(f.count("challenge") == "0");
+  CHECK(f.count("event") == "1");
+  CHECK(f.count("recipient") == "0");
+}
+
+TEST_CASE("a sweep ends when it has taken long enough, a portion of each kind at least") {
+  StoreFixture f;
+  for (int i = 0; i < 30; ++i)
+    (void)f.created("user" + std::to_string(i) + "@example.org");
+  for (int i = 0; i < 30; ++i) {
+    core::CreateMessage message;
+    message.at = f.now;
+    message.id = f.ids.next(f.now);
+    message.app = "shop";
+    message.recipient = *core::parse_address("other" + std::to_string(i) + "@example.org");
+    message.not_after = f.now + 1h;
+    message.mail = core::ComposedMail{core::Secret("mail"), "<1@test>", "0123456789abcdef", "en"};
+    REQUIRE(f.run(std::move(message)));
+  }
+  f.now += 24h;
+  const auto expired = [&] { return f.stats().messages.at("expired"); };
+  f.done(core::Sweep{f.now, 200, [] { return true; }});
+  CHECK(f.stats().challenges.at("expired") == 16);  // half of them with their mails
+  CHECK(expired() == 16);
+  REQUIRE(f.last.next_due);
+  CHECK(*f.last.next_due <= f.now);
+  int steps = 0;
+  for (; f.last.next_due && *f.last.next_due <= f.now && steps < 100; ++steps)
+    f.done(core::Sweep{f.now, 200, [] { return true; }});
+  CHECK(steps < 10);
+  CHECK(expired() == 60);
+  CHECK(f.stats().challenges.at("expired") == 30);
+}
+
 TEST_CASE("a challenge whose mail is gone shows none, also when its number is given out again") {
   PurgeFixture f;
   f.retention.messages = core::Seconds{1};

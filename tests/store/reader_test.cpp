@@ -1,6 +1,9 @@
+#include <algorithm>
+
 #include <catch2/catch.hpp>
 
 #include "store/sqlite_reader.h"
+#include "tests/store/database.h"
 #include "tests/store/store_fixture.h"
 
 namespace mailotp::store::test {
@@ -33,6 +36,39 @@ std::vector<core::Id> walk(SqliteReader& reader, const core::OutboxFilter& filte
   FAIL("the list has no end");
   return out;
 }
+
+// So many more messages like the one there is, but in this state and due then.
+void add_messages(const StoreFixture& f, int count, MessageState state, const std::string& due_at,
+                  const std::string& created_at = "created_at") {
+  Database db(f.database_path());
+  const std::string others = db.value(
+      "SELECT group_concat(name) FROM pragma_table_info('message') WHERE name NOT IN ('n', 'id', 'state', "
+      "'due_at', 'created_at')");
+  const std::string number = std::to_string(static_cast<int>(state));
+  db.run("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < " + std::to_string(count) +
+         ") INSERT INTO message (id, state, due_at, created_at, " + others + ") SELECT randomblob(16), " +
+         number + ", " + due_at + ", " + created_at + ", " + others + " FROM message, c WHERE n = 1");
+  db.run("INSERT INTO counter VALUES ('messages." + std::string(to_string(state)) + "', " +
+         std::to_string(count) + ") ON CONFLICT (name) DO UPDATE SET value = value + excluded.value");
+}
+
+// The ids in the state, the newest first, as the table has them.
+std::vector<std::string> ids_in(const StoreFixture& f, MessageState state) {
+  Database db(f.database_path());
+  return db.rows("SELECT lower(hex(id)) FROM message WHERE state = " +
+                 std::to_string(static_cast<int>(state)) + " ORDER BY n DESC");
+}
+
+std::vector<std::string> as_hex(const std::vector<core::Id>& ids) {
+  std::vector<std::string> out;
+  for (const core::Id& id : ids) {
+    out.push_back(core::to_string(id));
+    std::erase(out.back(), '-');
+  }
+  return out;
+}
+
+constexpr int k_many = 10'050;  // more than are sorted
 
 }  // namespace
 
@@ -108,6 +144,67 @@ TEST_CASE("the outbox is listed newest first, in pages of any size, by every fil
   CHECK(walk(*reader, filter, limit).empty());
 }
 
+TEST_CASE("a state that has many is walked by its newest, and each message is seen once") {
+  StoreFixture f;
+  (void)f.created();
+  // The deadlines run against the order of creation, and others stand between.
+  add_messages(f, k_many / 2, MessageState::queued, "due_at - i");
+  add_messages(f, 700, MessageState::relayed, std::to_string(core::to_unix_ms(core::k_never)));
+  add_messages(f, k_many / 2, MessageState::queued, "due_at - 20000 - i");
+  const auto reader = open_reader(f);
+  core::OutboxFilter filter;
+  filter.state = MessageState::queued;
+  CHECK(as_hex(walk(*reader, filter, 500)) == ids_in(f, MessageState::queued));
+  filter.app = "other";
+  CHECK(walk(*reader, filter, 500).empty());
+  filter = {};
+  filter.state = MessageState::relayed;
+  CHECK(as_hex(walk(*reader, filter, 500)) == ids_in(f, MessageState::relayed));
+}
+
+TEST_CASE("many of a state below more of another: a page may be empty and lead on") {
+  StoreFixture f;
+  (void)f.created();
+  add_messages(f, k_many, MessageState::queued, "due_at - i");
+  add_messages(f, k_many, MessageState::expired, std::to_string(core::to_unix_ms(core::k_never)));
+  const auto reader = open_reader(f);
+  core::OutboxFilter filter;
+  filter.state = MessageState::queued;
+  const auto first = reader->outbox(filter, {50, ""});
+  REQUIRE(first);
+  CHECK(first->items.empty());
+  CHECK(first->next_cursor);
+  CHECK(as_hex(walk(*reader, filter, 500)) == ids_in(f, MessageState::queued));
+  // What has ended is found in the index, however many there are.
+  filter.state = MessageState::expired;
+  CHECK(reader->outbox(filter, {50, ""})->items.size() == 50);
+  CHECK(as_hex(walk(*reader, filter, 500)) == ids_in(f, MessageState::expired));
+}
+
+TEST_CASE("a walk goes on where the state has few by then, or many") {
+  StoreFixture f;
+  (void)f.created();
+  add_messages(f, 20, MessageState::queued, "due_at - i");
+  const std::vector<std::string> all = ids_in(f, MessageState::queued);
+  const auto reader = open_reader(f);
+  core::OutboxFilter filter;
+  filter.state = MessageState::queued;
+  Database db(f.database_path());
+  std::vector<core::Id> seen;
+  core::Page page{4, ""};
+  for (int i = 0; i < 20; ++i) {
+    db.run("UPDATE counter SET value = " + std::to_string(i % 2 == 0 ? 21 : k_many) +
+           " WHERE name = 'messages.queued'");
+    const auto found = reader->outbox(filter, page);
+    REQUIRE(found);
+    for (const core::MessageView& m : found->items)
+      seen.push_back(m.id);
+    if (!found->next_cursor) break;
+    page.cursor = *found->next_cursor;
+  }
+  CHECK(as_hex(seen) == all);
+}
+
 TEST_CASE("a list that ends with its page has no cursor") {
   StoreFixture f;
   (void)f.created("a@example.org");
@@ -163,6 +260,18 @@ TEST_CASE("the statistics know the oldest of each open state") {
   CHECK(stats.messages.at("queued") == 1);
   CHECK(stats.messages.at("sending") == 1);
   CHECK(stats.challenges.at("otp_sent") == 2);
+}
+
+TEST_CASE("of many the oldest is that of those whose deadlines come first") {
+  StoreFixture f;
+  (void)f.created();
+  // Later deadlines, and older.
+  add_messages(f, 4'999, MessageState::queued, "due_at + i", "created_at - 5000");
+  CHECK(f.stats().oldest_seconds.at("queued") == 0);  // the row that came first is the oldest
+  { Database(f.database_path()).run("UPDATE message SET due_at = due_at + 100000 WHERE n = 1"); }
+  CHECK(f.stats().oldest_seconds.at("queued") == 0);
+  add_messages(f, 1, MessageState::queued, "due_at - 100000", "created_at - 5000");
+  CHECK(f.stats().oldest_seconds.at("queued") == 5);  // 5,001: the one that is due last is not seen
 }
 
 TEST_CASE("a reader needs a database") {
