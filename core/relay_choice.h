@@ -30,7 +30,7 @@ struct RelayOffer {
   std::string name;
   int priority = 10;  // lower first
   RelayUse use = RelayUse::no;
-  int jobs = 0;              // free places: at most two a connection are handed out
+  int jobs = 0;              // free places: two to eight a connection are out at most
   std::optional<Rate> rate;  // both: hand-overs in any period of this length
   std::optional<Rate> quota;
   std::uint64_t last_turn = 0;  // the smallest one of equal relays is next
