@@ -8,7 +8,7 @@ using core::Result;
 
 namespace {
 
-constexpr int k_bound = 4096;                 // pages: 16 MiB
+constexpr int k_bound = 4096;                 // pages: 8 MiB, 16 of a database of before
 constexpr std::int64_t k_empty_after = 8192;  // pages
 
 }  // namespace

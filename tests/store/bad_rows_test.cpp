@@ -16,9 +16,10 @@ namespace {
 
 // Overwrites a page of the closed database; `what` finds it by its rows, so it must be a leaf.
 void spoil_page(const std::string& path, int page) {
+  const auto size = std::stoul(Database(path).value("PRAGMA page_size"));
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp((page - 1) * 4096L);
-  file << std::string(4096, '\xa5');
+  file.seekp(static_cast<std::streamoff>(static_cast<std::size_t>(page - 1) * size));
+  file << std::string(size, '\xa5');
   REQUIRE(file.good());
 }
 

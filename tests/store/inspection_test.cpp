@@ -123,10 +123,11 @@ TEST_CASE("what is no database of ours is told apart") {
     CHECK(code_of(inspected(f)) == Errc::corrupt);
   }
   SECTION("a damaged page") {
-    const auto pages = std::filesystem::file_size(f.database_path()) / 4096;
+    const auto size = std::stoul(Database(f.database_path()).value("PRAGMA page_size"));
+    const auto pages = std::filesystem::file_size(f.database_path()) / size;
     std::fstream file(f.database_path(), std::ios::in | std::ios::out | std::ios::binary);
     for (std::uintmax_t page = 2; page < pages; ++page) {
-      file.seekp(static_cast<std::streamoff>(page * 4096));
+      file.seekp(static_cast<std::streamoff>(page * size));
       file << std::string(64, '\xff');
     }
     file.close();

@@ -258,9 +258,10 @@ class StoreStress(SystemTest):
         with contextlib.closing(sqlite3.connect(os.path.join(self.daemon.state, "mailotpd.db"))) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'message'").fetchone()
+            (size,) = db.execute("PRAGMA page_size").fetchone()
         with open(os.path.join(self.daemon.state, "mailotpd.db"), "r+b") as file:
-            file.seek((page - 1) * 4096)
-            file.write(b"\xa5" * 4096)
+            file.seek((page - 1) * size)
+            file.write(b"\xa5" * size)
         # Which has moved the log into the database and removed it.
         with open(os.path.join(self.daemon.state, "mailotpd.db-wal"), "wb"):
             pass
