@@ -50,7 +50,7 @@ Result<Read> read_one(Transaction& tx, std::int64_t n, MessageRecord& out) {
   out.n = n;
   out.id = rows.id(1).value_or(core::Id{});
   out.challenge = rows.id(2);
-  out.app = rows.text(7);
+  out.app = rows.text(6);
   return Read::bad_row;
 }
 

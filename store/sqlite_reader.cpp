@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <type_traits>
 
 #include <fmt/format.h>
 
@@ -43,9 +44,12 @@ Result<std::int64_t> parse_cursor(const std::string& cursor) {
   return n;
 }
 
-bool passes(const core::OutboxFilter& filter, const MessageRecord& m) {
-  return (!filter.state || *filter.state == m.row.state) && (filter.app.empty() || filter.app == m.app) &&
-         (filter.relay.empty() || filter.relay == m.row.relay);
+// Before the rest of a wide row is read: most of ten thousand may be passed over. The columns are those of
+// read_message.
+bool passes(const core::OutboxFilter& filter, const Rows& message) {
+  return (!filter.state || static_cast<std::int64_t>(*filter.state) == message.integer(10)) &&
+         (filter.app.empty() || filter.app == message.text(6)) &&
+         (filter.relay.empty() || filter.relay == message.text(23));
 }
 
 bool passes(const core::BounceFilter& filter, const core::BounceView& b) {
@@ -65,16 +69,23 @@ template <class Item>
 Result<core::PageOf<Item>> page_of(Rows&& rows, int looked_at_most, int limit, auto&& read,
                                    auto&& passes_it) {
   core::PageOf<Item> out;
+  constexpr bool k_by_row = std::is_invocable_v<decltype(passes_it), const Rows&>;
   std::int64_t last = 0;
   for (int looked = 0;; ++looked) {
     const auto more = rows.next();
     if (!more) return tl::unexpected(more.error());
     if (!*more) return out;
     if (looked == looked_at_most || std::cmp_equal(out.items.size(), limit)) break;
+    last = rows.integer(0);
+    if constexpr (k_by_row) {
+      if (!passes_it(rows)) continue;
+    }
     auto item = read(rows);
     if (!item) return tl::unexpected(item.error());
-    last = item->n;
-    if (passes_it(*item)) out.items.push_back(*std::move(item));
+    if constexpr (!k_by_row) {
+      if (!passes_it(*item)) continue;
+    }
+    out.items.push_back(*std::move(item));
   }
   out.next_cursor = fmt::format("{:x}", last);
   return out;
@@ -178,7 +189,7 @@ struct SqliteReader::State final : UsageSource {
   static Result<core::PageOf<core::MessageView>> page_from(Rows&& rows, int looked_at_most,
                                                            const core::OutboxFilter& filter, int limit) {
     auto records = page_of<MessageRecord>(std::move(rows), looked_at_most, limit, read_message,
-                                          [&](const MessageRecord& m) { return passes(filter, m); });
+                                          [&](const Rows& row) { return passes(filter, row); });
     if (!records) return tl::unexpected(records.error());
     core::PageOf<core::MessageView> out;
     for (const MessageRecord& m : records->items)
@@ -408,8 +419,7 @@ Result<core::PageOf<core::SuppressionView>> SqliteReader::suppressions(const std
   auto records = page_of<SuppressionRecord>(
       of ? state_->sql[ReaderSql::suppressions_of_recipient].select(*from, k_max_looked_at + 1, *of)
          : state_->sql[ReaderSql::suppressions_newest].select(*from, k_max_looked_at + 1),
-      k_max_looked_at, page.limit, read_suppression,
-      [&](const SuppressionRecord& s) { return s.until > now; });
+      k_max_looked_at, page.limit, read_suppression, [&](const Rows& row) { return row.time(6) > now; });
   if (!records) return tl::unexpected(records.error());
   core::PageOf<core::SuppressionView> out;
   for (const SuppressionRecord& s : records->items)

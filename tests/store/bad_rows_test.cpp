@@ -45,6 +45,8 @@ TEST_CASE("row 51: a message whose row makes no sense is held, and the others ar
     CHECK(jobs[0].key.message == good.message->id);
     CHECK(f.last.unreadable > 0);
     CHECK(f.stats().messages.at("held") == 1);
+    CHECK(Database(f.database_path()).rows("SELECT DISTINCT app FROM event") ==
+          std::vector<std::string>{"shop"});
     CHECK(f.claim(10).empty());
     CHECK(f.last.unreadable == 0);
   }
