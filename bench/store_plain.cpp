@@ -156,7 +156,7 @@ class Plain final : public SendWriter {
     if (auto done = count(std::ssize(made), std::ssize(claimed_), now); !done) return done;
     if (auto done = sql_.run(WriterSql::commit); !done) return done;
     claimed_ = std::move(made);
-    return log_.bound();
+    return log_.bound(store::Wal::After::requests);
   }
 
  private:

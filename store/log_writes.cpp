@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <mutex>
 #include <new>
 #include <span>
 #include <utility>
@@ -187,9 +186,7 @@ int open(sqlite3_vfs* layer, const char* name, sqlite3_file* file, int flags, in
 }  // namespace
 
 const char* log_writes_layer() {
-  static std::mutex mutex;
   static sqlite3_vfs layer{};
-  const std::lock_guard lock(mutex);
   sqlite3_vfs* below = sqlite3_vfs_find(nullptr);
   if (below == nullptr) return nullptr;
   if (layer.pAppData == below) return k_name;

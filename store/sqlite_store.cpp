@@ -120,6 +120,12 @@ struct Runner {
   Result<core::Answer> operator()(const core::TakeOver& c) const { return take_over(tx, c); }
 };
 
+Wal::After after_of(std::span<const core::Command> batch) {
+  const bool alone = batch.size() == 1 && (std::holds_alternative<core::Sweep>(batch.front()) ||
+                                           std::holds_alternative<core::Purge>(batch.front()));
+  return alone ? Wal::After::step_alone : Wal::After::requests;
+}
+
 // `work`, and once more with the room of the reserve when the disk is full.
 template <class Work>
 Result<> within(const Reserve& reserve, Work&& work) {
@@ -488,7 +494,8 @@ Committed SqliteStore::commit(std::span<core::Command> batch, const core::ClaimB
   auto phase = State::Phase::begin;
   const auto together = state_->run_together(batch, budget, now, phase, out);
   if (together) {
-    if (auto moved = state_->heed(state_->wal.bound()); !moved && state_->broken) out.error = moved.error();
+    if (auto moved = state_->heed(state_->wal.bound(after_of(batch))); !moved && state_->broken)
+      out.error = moved.error();
     return out;
   }
   const bool again = state_->heed(together.error());

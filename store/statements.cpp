@@ -329,9 +329,8 @@ constexpr std::array<NamedSql, k_reader_statements> k_reader_sql{{
      " FROM message WHERE n IN (SELECT n FROM message WHERE state = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2) "
      "ORDER BY n DESC"},
     // What has ended has due_at = never: in the index these stand in the order of n.
-    {"outbox_of_ended",
-     "SELECT " MESSAGE_COLUMNS
-     " FROM message WHERE state = ?3 AND due_at = ?4 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
+    {"outbox_of_ended", "SELECT " MESSAGE_COLUMNS
+                        " FROM message WHERE state = ?3 AND due_at = ?4 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
     {"outbox_of_recipient",
      "SELECT " MESSAGE_COLUMNS " FROM message WHERE recipient = ?3 AND n < ?1 ORDER BY n DESC LIMIT ?2"},
     {"events_of",

@@ -9,11 +9,12 @@ using core::Result;
 namespace {
 
 constexpr int k_bound = 4096;                 // pages: 8 MiB, 16 of a database of before
+constexpr int k_bound_of_steps = 512;         // some milliseconds
 constexpr std::int64_t k_empty_after = 8192;  // pages
 
 }  // namespace
 
-Wal::Wal(sqlite3* db) : db_(db), log_(std::make_unique<Log>()), bound_(k_bound) {
+Wal::Wal(sqlite3* db) : db_(db), log_(std::make_unique<Log>()) {
   // Returns the hook that was there before: none.
   (void)sqlite3_wal_hook(db_, committed, log_.get());
 }
@@ -44,13 +45,14 @@ Result<> Wal::rest() {
   return empty();
 }
 
-Result<> Wal::bound() {
+Result<> Wal::bound(After after) {
   // Fewer pages than before: the log has started anew.
-  if (log_->pages < seen_) bound_ = k_bound;
+  if (log_->pages < seen_) left_at_ = 0;
   seen_ = log_->pages;
-  if (seen_ < bound_) return {};
-  bound_ = seen_ + k_bound;
-  moved_ += k_bound;
+  const int pages = seen_ - left_at_;
+  if (pages < (after == After::step_alone ? k_bound_of_steps : k_bound)) return {};
+  left_at_ = seen_;
+  moved_ += pages;
   return checkpoint(SQLITE_CHECKPOINT_PASSIVE);
 }
 

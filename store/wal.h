@@ -20,7 +20,10 @@ class Wal {
   // After each commit: under a load that leaves no idle moment the checkpoint comes here, once in thousands
   // of pages. Its failure is no error of the commit, which is durable in the log; but after Errc::io the log
   // must not be started anew.
-  [[nodiscard]] core::Result<> bound();
+  // A step of sweep or purge that nobody has joined moves less at once: requests may come meanwhile, and
+  // steps that follow one another leave no idle moment either.
+  enum class After : std::uint8_t { requests, step_alone };
+  [[nodiscard]] core::Result<> bound(After after);
   // Everything into the database and the file to nothing. With a reader in the way that is left for another
   // time.
   [[nodiscard]] core::Result<> empty();
@@ -39,7 +42,7 @@ class Wal {
   std::uint64_t rested_ = 0;  // commits at the last rest
   std::int64_t moved_ = 0;    // pages, about, since the file was last emptied
   int seen_ = 0;              // pages at the last call of bound()
-  int bound_;                 // pages at which bound() acts next
+  int left_at_ = 0;           // pages when bound() acted last
 };
 
 }  // namespace mailotp::store
