@@ -1,8 +1,8 @@
 // How many jobs a relay may hold at once. Two a connection are enough where the relay is the slow part: one
 // on the wire, one behind it. A relay that is faster than the commits in which it gets its work would then
-// idle through every commit, so that the window grows while mails wait and the relay has run dry, and shrinks
-// again as soon as jobs stay long. What is out when the daemon is killed may have been sent or not: the
-// window is also how many mails that can leave uncertain.
+// idle through every commit: the window grows while mails wait, the relay has run dry, and as many jobs in a
+// row as it holds were done at once; it shrinks again as soon as jobs stay long. What is out when the daemon
+// is killed may have been sent or not: the window is also how many mails that can leave uncertain.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,8 @@ class RelayWindow {
   [[nodiscard]] int out() const { return out_; }
   // A commit has claimed for it, and more mails wait: the places that are new.
   [[nodiscard]] int claimed_with_more_waiting() {
-    if (out_ > connections_) return 0;
+    if (out_ > connections_ || quick_ < places_) return 0;
+    quick_ = 0;
     const int before = std::exchange(places_, std::min(2 * places_, most()));
     return places_ - before;
   }
@@ -30,12 +31,14 @@ class RelayWindow {
   // A job has ended that was handed out at `since`: the places that are free, none or one.
   [[nodiscard]] int ended(Time since, Time now) {
     --out_;
+    quick_ = now - since <= k_quick ? quick_ + 1 : 0;
     if (now - since <= k_long || places_ <= least()) return 1;
     --places_;
     return 0;
   }
 
  private:
+  static constexpr std::chrono::milliseconds k_quick{20};
   static constexpr std::chrono::milliseconds k_long{50};
   static constexpr int k_least_a_connection = 2;
   static constexpr int k_most_a_connection = 8;
@@ -46,6 +49,7 @@ class RelayWindow {
   int connections_;
   int places_;
   int out_ = 0;
+  int quick_ = 0;  // jobs in a row that ended soon, since it has grown
 };
 
 }  // namespace mailotp::daemon
