@@ -44,11 +44,11 @@ struct Gathered {
 // SQLite allots it, with the room for the file of the layer below behind it.
 struct LogFile {
   sqlite3_file base;
-  Gathered* gathered;
+  Gathered* gathered;  // null: what is written goes on at once
 
   [[nodiscard]] sqlite3_file* below() { return reinterpret_cast<sqlite3_file*>(this + 1); }
   int flush() {
-    if (gathered->bytes.empty()) return SQLITE_OK;
+    if (gathered == nullptr || gathered->bytes.empty()) return SQLITE_OK;
     int code = SQLITE_OK;
     for (std::size_t at = 0; at < gathered->bytes.size() && code == SQLITE_OK; at += k_piece) {
       const std::size_t size = std::min(k_piece, gathered->bytes.size() - at);
@@ -76,7 +76,7 @@ int close(sqlite3_file* file) {
 
 int read(sqlite3_file* file, void* out, int size, sqlite3_int64 at) {
   LogFile& log = log_of(file);
-  if (log.gathered->touches(at, static_cast<std::size_t>(size))) {
+  if (log.gathered != nullptr && log.gathered->touches(at, static_cast<std::size_t>(size))) {
     if (const int code = log.flush(); code != SQLITE_OK) return code;
   }
   return log.below()->pMethods->xRead(log.below(), out, size, at);
@@ -84,6 +84,7 @@ int read(sqlite3_file* file, void* out, int size, sqlite3_int64 at) {
 
 int write(sqlite3_file* file, const void* bytes, int size, sqlite3_int64 at) {
   LogFile& log = log_of(file);
+  if (log.gathered == nullptr) return log.below()->pMethods->xWrite(log.below(), bytes, size, at);
   const std::span more(static_cast<const char*>(bytes), static_cast<std::size_t>(size));
   try {
     if (log.gathered->take(at, more)) return SQLITE_OK;
@@ -179,6 +180,10 @@ int open(sqlite3_vfs* layer, const char* name, sqlite3_file* file, int flags, in
     delete std::exchange(log->gathered, nullptr);
     return code;
   }
+  // On a disk that may spoil what lies beside a write SQLite fills the last sector up with frames, and syncs
+  // among them: not what flush() counts on.
+  if ((log->below()->pMethods->xDeviceCharacteristics(log->below()) & SQLITE_IOCAP_POWERSAFE_OVERWRITE) == 0)
+    delete std::exchange(log->gathered, nullptr);
   log->base.pMethods = &log_methods();
   return SQLITE_OK;
 }

@@ -4,8 +4,8 @@
 //
 // What is gathered reaches the file before it is synced, read, measured or cut. So a commit that has been
 // synced is there for every reader, and SQLite makes a commit known to others only then: every commit must
-// be synced (`synchronous` FULL or more). Of a transaction that fails the rest is dropped; a full disk is
-// told by the sync in place of the write.
+// be synced (`synchronous` FULL or more). What a transaction that fails has left, the next one writes over. A
+// full disk is told by whatever brings the gathered bytes to the file: mostly the sync.
 #pragma once
 
 namespace mailotp::store {

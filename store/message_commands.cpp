@@ -136,10 +136,13 @@ class Claims {
     while (places() > 0 && left > 0) {
       // Nearly always every row goes; only among those that cannot it pays to read ahead.
       const int wanted = places() + (left < k_rows_a_claim ? k_rows_a_look : 0);
+      const std::uint64_t unreadable = tx_.unreadable();
       auto queued = claimable_messages(tx_, due_at_, n_, wanted);
       if (!queued) return tl::unexpected(queued.error());
       if (queued->empty()) {
-        out_.none_left = n_ == 0;  // from the first place on there was none
+        // Those that could not be read are held by now, and others may stand behind them.
+        if (tx_.unreadable() != unreadable && --left > 0) continue;
+        out_.none_left = n_ == 0 && left > 0;  // from the first place on there was none
         break;
       }
       for (MessageRecord& m : *queued) {

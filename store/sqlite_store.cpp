@@ -139,6 +139,8 @@ Result<Connection> open_database(const std::string& path, const Reserve& reserve
   auto db = Connection::open(path, Connection::Access::read_write);
   if (!db) return db;
   if (auto kept = db->keep_log_on_close(); !kept) return tl::unexpected(kept.error());
+  // Before anything is written: the layer under it counts on it (log_writes.h).
+  if (auto synced = db->exec("PRAGMA synchronous = FULL"); !synced) return tl::unexpected(synced.error());
   if (auto migrated = within(reserve, [&] { return migrate(*db); }); !migrated)
     return tl::unexpected(migrated.error());
   if (auto wal = db->exec("PRAGMA journal_mode = WAL"); !wal) return tl::unexpected(wal.error());
@@ -344,7 +346,8 @@ Result<> SqliteStore::State::run_together(std::span<core::Command> batch, const 
       tx.begin_command();
       auto outcome = std::visit(Runner{tx}, command);
       // New work that a closed store does not take leaves nothing behind.
-      if (!outcome && !(writer.intake.closed && is_new_work(command))) return tl::unexpected(outcome.error());
+      const bool left_as_it_was = writer.intake.closed && is_new_work(command) && writer.db.in_transaction();
+      if (!outcome && !left_as_it_was) return tl::unexpected(outcome.error());
       out.outcomes.emplace_back(std::move(outcome));
     }
     return hand_out(tx, budget, now, out);

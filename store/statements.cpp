@@ -23,7 +23,7 @@
 
 namespace mailotp::store {
 
-// cache_size: 8 MiB, so that the right edges of all trees and what is in flight stay in memory. More costs
+// cache_size: 2 MiB, so that the right edges of all trees and what is in flight stay in memory. More costs
 // time: after a commit that splits a page SQLite 3.40 walks the whole cache.
 const char* const k_writer_settings =
     "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; "

@@ -67,15 +67,17 @@ void Delivery::on_ready(const core::AgentReady& ready) {
   }
 }
 
-int Delivery::places_after(const Out& out) {
+int Delivery::places_after(const Out& out, AttemptEnd end) {
   const auto window = windows_.find(out.relay);
-  return window == windows_.end() ? 0 : window->second.ended(out.since, std::chrono::steady_clock::now());
+  return window == windows_.end()
+             ? 0
+             : window->second.ended(end == AttemptEnd::relayed, out.since, std::chrono::steady_clock::now());
 }
 
 // `reply_code` 0: there was none.
 void Delivery::settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact) {
   const auto known = out_.extract(key.message);
-  const int places = known.empty() ? 0 : places_after(known.mapped());
+  const int places = known.empty() ? 0 : places_after(known.mapped(), end);
   std::string relay = known.empty() ? std::string() : std::move(known.mapped().relay);
   tally_.attempt(relay, end, reply_code);
   const bool answered = end == AttemptEnd::relayed || end == AttemptEnd::refused;

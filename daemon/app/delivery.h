@@ -59,7 +59,7 @@ class Delivery final : public AgentListener, public StoreThread::Observer {
   };
   void settle(const core::AttemptKey& key, AttemptEnd end, int reply_code, core::Fact fact);
   // How many places a relay has again after the end of one of its jobs.
-  int places_after(const Out& out);
+  int places_after(const Out& out, AttemptEnd end);
 
   const InForce& in_force_;
   Health& health_;

@@ -1,7 +1,7 @@
 // How many jobs a relay may hold at once. Two a connection are enough where the relay is the slow part: one
 // on the wire, one behind it. A relay that is faster than the commits in which it gets its work would then
 // idle through every commit: the window grows while mails wait, the relay has run dry, and as many jobs in a
-// row as it holds were done at once; it shrinks again as soon as jobs stay long. What is out when the daemon
+// row as it holds were taken at once; it shrinks again as soon as jobs stay long. What is out when the daemon
 // is killed may have been sent or not: the window is also how many mails that can leave uncertain.
 #pragma once
 
@@ -28,10 +28,11 @@ class RelayWindow {
     return places_ - before;
   }
   void handed_out() { ++out_; }
-  // A job has ended that was handed out at `since`: the places that are free, none or one.
-  [[nodiscard]] int ended(Time since, Time now) {
+  // A job has ended that was handed out at `since`, taken by the relay or not: the places that are free, none
+  // or one.
+  [[nodiscard]] int ended(bool taken, Time since, Time now) {
     --out_;
-    quick_ = now - since <= k_quick ? quick_ + 1 : 0;
+    quick_ = taken && now - since <= k_quick ? quick_ + 1 : 0;
     if (now - since <= k_long || places_ <= least()) return 1;
     --places_;
     return 0;

@@ -191,8 +191,6 @@ void StoreThread::run() {
     const bool purge = purge_is_due(items.empty());
     if (!items.empty() || due || claim_again_ || purge) {
       commit(items, due, purge);
-      rested_ = false;
-      last_commit_ = steady_clock::now();
     } else if (!rested_ && checkpoint_is_due()) {
       if (const auto rest = store_->rest(); !rest) {
         log_.write(core::LogLevel::warning,
@@ -356,7 +354,9 @@ void StoreThread::commit(std::deque<Item>& items, bool sweep, bool purge) {
   const auto begun = steady_clock::now();
   ++commits_to_move_;
   delivery.committed = store_->commit(batch, budget_, now);
-  delivery.cost = CommitCost{batch.size(), steady_clock::now() - begun};
+  last_commit_ = steady_clock::now();
+  rested_ = false;
+  delivery.cost = CommitCost{batch.size(), last_commit_ - begun};
   delivery.revoked = revokes_seen_;
   MAILOTP_CRASH_POINT_IF(has_relayed(batch), "relayed_committed");
   CHECK(delivery.committed.outcomes.size() == delivery.completions.size());

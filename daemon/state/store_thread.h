@@ -146,7 +146,7 @@ class StoreThread {
   int commits_to_move_ = 0;  // since the last checkpoint
   std::chrono::steady_clock::time_point last_commit_;
   std::chrono::steady_clock::time_point next_purge_;
-  bool purge_left_ = false;  // the last step was a full one: an idle moment may go on
+  bool purge_left_ = false;  // more waits: an idle moment may go on
   std::chrono::steady_clock::time_point next_look_;
   std::string boot_;
   core::Millis saved_offset_{0};

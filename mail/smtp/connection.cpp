@@ -137,8 +137,10 @@ void Connection::flush() {
 // Whether there is something to write.
 bool Connection::run_engine() {
   while ((state_ == State::idle || state_ == State::busy) && engine_ && engine_->can_run() &&
-         out_.size() < k_write_bytes && stream_->unsent() <= k_backlog_bytes)
+         out_.size() < k_write_bytes && stream_->unsent() <= k_backlog_bytes) {
     conversation_->from_engine(engine_->run());
+    engine_->forget_said();
+  }
   // After the dot only the relay's reply matters.
   if (state_ == State::busy && dot_ < Dot::queued && engine_->over())
     lose({Stage::local, "libesmtp ended the session: " + engine_->fault(), std::nullopt,
@@ -376,7 +378,8 @@ void Connection::is_surplus() {
 Connection::Loss Connection::loss_of(const Task& task, const OpenFault& fault) const {
   const bool explicit_reply = fault.kind == OpenFault::Kind::closes;
   if (where() == Stage::dot && !explicit_reply) return Loss::uncertain;
-  const bool unanswered = conversation_ && conversation_->stage() == Stage::mail;
+  const bool unanswered =
+      conversation_ && conversation_->stage() == Stage::mail && !conversation_->mail_refused();
   const bool first_loss = task.reconnected == Task::Reconnected::no;
   if (messages_ > 0 && unanswered && fault.stage != Stage::auth && first_loss) return Loss::stale;
   return Loss::not_sent;

@@ -5,7 +5,7 @@
 //   idle ─MAIL─► mail ─2xx─► rcpt ─2xx─► data ─354─► body ─dot found, dot_sent()─► dot ─2xx, 4xx, 5xx─► idle
 //                 └─4xx,5xx─► idle  └─4xx,5xx─► the relay gets RSET (or the dot that its 354 wants) ─► idle
 //   With RCPT and DATA on their way behind a refused MAIL their refusals are waited for: mail ─► rcpt ─► data
-//   ─► idle 421, or a reply that fits no command, at any time ─► broken
+// 421, or a reply that fits no command, at any time ─► broken
 #pragma once
 
 #include <cstdint>
@@ -61,6 +61,8 @@ class Conversation {
   // Where the message is: mail until its MAIL was taken, … dot once dot_sent() was called; mail again when
   // it has ended.
   [[nodiscard]] core::Stage stage() const { return stage_; }
+  // Of the transaction under way; told when the commands behind it have been answered as well.
+  [[nodiscard]] bool mail_refused() const { return mail_refused_; }
 
  private:
   enum class Command : std::uint8_t { mail, rcpt, data, dot, reset, dot_of_none };

@@ -139,10 +139,13 @@ Engine::Engine(std::string hostname)
         Session session(hostname_, *this, [this](OutgoingMessage& message) { return take_message(message); });
         OutgoingMessage first;
         if (take_message(first)) fault_ = session.run(std::move(first));
-      }) {}
+      }) {
+  said_.reserve(2 * k_said_bytes);
+}
 
 Engine::~Engine() {
   end();
+  forget_said();
 }
 
 void Engine::send(OutgoingMessage message) {
@@ -155,9 +158,14 @@ bool Engine::can_run() const {
 }
 
 std::string_view Engine::run() {
-  said_.clear();
+  forget_said();
   if (can_run()) resume();
   return said_;
+}
+
+void Engine::forget_said() {
+  ::explicit_bzero(said_.data(), said_.size());
+  said_.clear();
 }
 
 void Engine::end() {

@@ -47,6 +47,8 @@ class Engine final : private StandIn {
   [[nodiscard]] bool can_run() const;
   // Lets libesmtp work until it waits or has said a good deal. What it said is valid until the next call.
   [[nodiscard]] std::string_view run();
+  // Wipes what run() has returned: a mail with its code.
+  void forget_said();
   // No further message and nothing more to read: its session ends here and now, whatever it was at.
   void end();
   // libesmtp has ended its session.
