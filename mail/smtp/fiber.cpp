@@ -16,6 +16,14 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+// The thread sanitizer notes each function's begin and end with the fiber that runs: a function that changes
+// fibers in between must not be noted.
+#if defined(__SANITIZE_THREAD__)
+#define MAILOTP_CHANGES_FIBERS __attribute__((no_sanitize_thread))
+#else
+#define MAILOTP_CHANGES_FIBERS
+#endif
+
 namespace mailotp::mail {
 
 namespace {
@@ -24,7 +32,7 @@ namespace {
 constexpr std::size_t k_stack_bytes = 256 * 1024;
 constexpr std::size_t k_guard_bytes = 64 * 1024;  // a whole page wherever pages are no larger
 
-int swap(ucontext_t* from, const ucontext_t* to) {
+MAILOTP_CHANGES_FIBERS int swap(ucontext_t* from, const ucontext_t* to) {
 #if defined(__SANITIZE_ADDRESS__)
   // The sanitizer's own swapcontext(3) guesses what it is told here, and warns that it does.
   using Swap = int (*)(ucontext_t*, const ucontext_t*);
@@ -65,7 +73,7 @@ Fiber::~Fiber() {
   (void)::munmap(mapped_, k_guard_bytes + k_stack_bytes);  // a leak at worst
 }
 
-void Fiber::enter(unsigned high, unsigned low) {
+MAILOTP_CHANGES_FIBERS void Fiber::enter(unsigned high, unsigned low) {
   auto* self = reinterpret_cast<Fiber*>(static_cast<std::uintptr_t>(high) << 32U | low);
   self->arrived();
   self->body_();
@@ -75,7 +83,7 @@ void Fiber::enter(unsigned high, unsigned low) {
   CHECK(false);
 }
 
-void Fiber::resume() {
+MAILOTP_CHANGES_FIBERS void Fiber::resume() {
   CHECK(state_ == State::fresh || state_ == State::paused);
   const int kept = std::exchange(errno, errno_);
   state_ = State::running;
@@ -94,7 +102,7 @@ void Fiber::resume() {
   errno_ = std::exchange(errno, kept);
 }
 
-void Fiber::pause() {
+MAILOTP_CHANGES_FIBERS void Fiber::pause() {
   CHECK(state_ == State::running);
   state_ = State::paused;
   leaving(&own_shadow_);
@@ -103,14 +111,14 @@ void Fiber::pause() {
 }
 
 // On the fiber's stack, after each change to it.
-void Fiber::arrived() {
+MAILOTP_CHANGES_FIBERS void Fiber::arrived() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(own_shadow_, &caller_stack_, &caller_size_);
 #endif
 }
 
 // … and before each change away from it; `keep` null: for good.
-void Fiber::leaving([[maybe_unused]] void** keep) {
+MAILOTP_CHANGES_FIBERS void Fiber::leaving([[maybe_unused]] void** keep) {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(keep, caller_stack_, caller_size_);
 #endif
